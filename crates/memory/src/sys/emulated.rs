@@ -1,0 +1,78 @@
+//! Memory from the allocator in place of mappings: for Miri, which knows no memfd, for the
+//! simulator, which wants many small heaps, and as the stand-in where there is no port.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+#[cfg(not(all(target_os = "linux", not(miri))))]
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+use plurix_wire::PAGE_BYTES;
+
+use super::Memory;
+
+/// Asked for at this alignment, zeroed memory comes from `calloc`, which leaves large blocks
+/// untouched; at a page's alignment the allocator would fill all of it with zeros.
+const ALIGN: usize = 16;
+
+/// One allocation, freed when dropped.
+pub(super) struct Allocation {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: an allocation belongs to the process, not to a thread.
+unsafe impl Send for Allocation {}
+
+/// Zeroed memory for a heap.
+pub(super) fn heap(bytes: usize) -> io::Result<Allocation> {
+    allocate(bytes)
+}
+
+/// Zeroed memory for a table.
+pub(super) fn table(bytes: usize) -> io::Result<Allocation> {
+    allocate(bytes)
+}
+
+/// Files cannot be mapped here.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(super) fn file(_file: &File, _bytes: usize) -> io::Result<Allocation> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The allocator refuses politely, so any size may be tried.
+pub(super) fn heap_bytes_max() -> u64 {
+    u64::MAX
+}
+
+fn allocate(bytes: usize) -> io::Result<Allocation> {
+    let padded = bytes
+        .checked_add(PAGE_BYTES)
+        .ok_or(io::ErrorKind::OutOfMemory)?;
+    let layout = Layout::from_size_align(padded, ALIGN).map_err(io::Error::other)?;
+    // SAFETY: the layout is larger than zero bytes.
+    let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(io::ErrorKind::OutOfMemory)?;
+    Ok(Allocation { start, layout })
+}
+
+impl Memory for Allocation {
+    fn base(&self) -> NonNull<u8> {
+        let padding = self.start.addr().get().wrapping_neg() % PAGE_BYTES;
+        // SAFETY: the padding is less than a page, by which the allocation exceeds what was asked.
+        unsafe { self.start.add(padding) }
+    }
+
+    fn give_back(&mut self, _range: Range<usize>) -> bool {
+        false
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, freed once, and no reference outlives the owner.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}

@@ -1,0 +1,3 @@
+//! Plurix.
+
+pub mod net;

@@ -1,0 +1,278 @@
+//! One framed connection: buffers, non-blocking reads and writes, and waiting.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use plurix_wire::frame;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Bytes read at a time; a page with its frame fits many times.
+const READ_BYTES: usize = 64 << 10;
+/// An emptied output buffer larger than this is given back.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// What can go wrong with a connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// The other side closed it.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The system reports an error.
+    #[error("connection: {0}")]
+    Io(#[from] io::Error),
+    /// The peer sent what cannot be decoded.
+    #[error(transparent)]
+    Wire(#[from] plurix_wire::Error),
+}
+
+/// The two kinds of stream socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.set_nonblocking(true),
+            Self::Tcp(stream) => {
+                // Frames are written whole; waiting for more would only delay them.
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)
+            }
+        }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(bytes),
+            Self::Tcp(stream) => stream.read(bytes),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+        }
+    }
+}
+
+/// A stream socket with its buffers.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    input: Vec<u8>,
+    /// What of `input` is filled and not yet consumed.
+    filled: std::ops::Range<usize>,
+    output: Vec<u8>,
+    /// How much of `output` is sent.
+    sent: usize,
+    /// The longest frame accepted.
+    frame_max: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, frame_max: usize) -> io::Result<Self> {
+        stream.set_nonblocking()?;
+        let input = vec![0; READ_BYTES];
+        Ok(Self {
+            stream,
+            input,
+            filled: 0..0,
+            output: Vec::new(),
+            sent: 0,
+            frame_max,
+        })
+    }
+
+    /// Whether the end of this connection proves the end of the process behind it: so it is with a
+    /// Unix socket; a TCP connection can break on its way.
+    pub(crate) fn end_proves_death(&self) -> bool {
+        matches!(self.stream, Stream::Unix(_))
+    }
+
+    /// From here on the peer is trusted with frames of up to `frame_max` bytes.
+    pub(crate) fn set_frame_max(&mut self, frame_max: usize) {
+        self.frame_max = frame_max;
+    }
+
+    /// Reads what is there; answers whether there was anything. Never blocks.
+    pub(crate) fn receive(&mut self) -> Result<bool, NetError> {
+        self.make_room()?;
+        loop {
+            return match self.stream.read(&mut self.input[self.filled.end..]) {
+                Ok(0) => Err(NetError::Closed),
+                Ok(count) => {
+                    self.filled.end += count;
+                    Ok(true)
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    Err(NetError::Closed)
+                }
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
+
+    /// The next whole message that was received.
+    pub(crate) fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, NetError> {
+        let waiting = &self.input[self.filled.clone()];
+        let Some(length) = frame::length(waiting, self.frame_max)? else {
+            return Ok(None);
+        };
+        let Some(bytes) = waiting.get(..length) else {
+            return Ok(None);
+        };
+        let message = frame::decode(bytes)?;
+        self.filled.start += length;
+        if self.filled.is_empty() {
+            self.filled = 0..0;
+        }
+        Ok(Some(message))
+    }
+
+    /// Queues a message; [`flush`](Self::flush) sends it.
+    pub(crate) fn queue<M: Serialize>(&mut self, message: &M) -> Result<(), NetError> {
+        Ok(frame::encode(message, &mut self.output)?)
+    }
+
+    /// Sends what is queued, as far as the socket takes it; answers whether that was all.
+    pub(crate) fn flush(&mut self) -> Result<bool, NetError> {
+        while self.sent < self.output.len() {
+            match self.stream.write(&self.output[self.sent..]) {
+                Ok(0) => return Err(NetError::Closed),
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                    ) =>
+                {
+                    return Err(NetError::Closed);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.output.clear();
+        self.output.shrink_to(KEEP_BYTES);
+        self.sent = 0;
+        Ok(true)
+    }
+
+    /// Whether something waits to be sent.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sent < self.output.len()
+    }
+
+    /// Blocks until there is something to read, what is queued can be sent, or `timeout` is over.
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<()> {
+        let mut flags = PollFlags::IN;
+        flags.set(PollFlags::OUT, self.is_sending());
+        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        });
+        match poll(&mut [PollFd::new(self, flags)], Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sees to it that a read has room: for the rest of the frame that has begun, at least.
+    fn make_room(&mut self) -> Result<(), NetError> {
+        let waiting = &self.input[self.filled.clone()];
+        let frame = frame::length(waiting, self.frame_max)?.unwrap_or(0);
+        if self.filled.end + READ_BYTES / 2 <= self.input.len()
+            && self.filled.start + frame <= self.input.len()
+        {
+            return Ok(());
+        }
+        self.input.copy_within(self.filled.clone(), 0);
+        self.filled = 0..self.filled.len();
+        // Grows with what has arrived, not with what is announced: an announcement is free.
+        let wanted = frame
+            .min(4 * self.filled.len())
+            .max(self.filled.len() + READ_BYTES);
+        self.input.resize(wanted.max(READ_BYTES), 0);
+        Ok(())
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(frame_max: usize) -> (Connection, Connection) {
+        let (a, b) = UnixStream::pair().unwrap();
+        let connection = |stream| Connection::new(Stream::Unix(stream), frame_max).unwrap();
+        (connection(a), connection(b))
+    }
+
+    fn pump(from: &mut Connection, to: &mut Connection) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        loop {
+            let sent = from.flush().unwrap();
+            let received = to.receive().unwrap();
+            while let Some(message) = to.next::<Vec<u8>>().unwrap() {
+                messages.push(message);
+            }
+            if sent && !received {
+                break;
+            }
+        }
+        messages
+    }
+
+    #[test]
+    fn messages_of_all_sizes_arrive_whole_and_in_order() {
+        let (mut from, mut to) = pair(10 << 20);
+        let sizes = [0, 1, 100, 4096, READ_BYTES, 3 * READ_BYTES, 5 << 20, 7];
+        let sent: Vec<Vec<u8>> = sizes
+            .iter()
+            .enumerate()
+            .map(|(n, size)| vec![n as u8; *size])
+            .collect();
+        sent.iter().for_each(|message| from.queue(message).unwrap());
+        assert_eq!(pump(&mut from, &mut to), sent);
+    }
+
+    #[test]
+    fn an_oversized_frame_is_refused() {
+        let (mut from, mut to) = pair(1000);
+        from.queue(&vec![0u8; 5000]).unwrap();
+        from.flush().unwrap();
+        to.receive().unwrap();
+        assert!(matches!(
+            to.next::<Vec<u8>>(),
+            Err(NetError::Wire(plurix_wire::Error::FrameTooLong { .. }))
+        ));
+    }
+
+    #[test]
+    fn the_end_of_the_peer_is_noticed() {
+        let (from, mut to) = pair(1000);
+        drop(from);
+        assert!(matches!(to.receive(), Err(NetError::Closed)));
+    }
+}

@@ -1,0 +1,423 @@
+//! Both sides of the handshake of [`plurix_wire::handshake`]: who speaks here, which cluster, and
+//! does the other side know the secret.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use plurix_wire::ClusterId;
+use plurix_wire::frame::{FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX};
+use plurix_wire::handshake::{
+    ClientHello, ClientProof, MAGIC, Nonce, Rejection, ServerFrame, VERSION,
+};
+
+use super::address::Address;
+use super::connection::{Connection, NetError, Stream};
+use super::secret::{Secret, Side};
+
+/// Why a page server could not be joined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody answers there.
+    #[error("no page server answers at {address}: {source}")]
+    Unreachable {
+        /// The address tried.
+        address: Address,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The connection broke during the handshake.
+    #[error("the handshake with {address} failed: {source}")]
+    Broken {
+        /// The address tried.
+        address: Address,
+        /// What happened.
+        source: NetError,
+    },
+    /// The peer did not finish the handshake in time.
+    #[error("{0} accepts connections but does not answer; is it a page server?")]
+    Silent(Address),
+    /// One side rejects the other.
+    #[error("{address}: {why}")]
+    Rejected {
+        /// The address tried.
+        address: Address,
+        /// Why.
+        why: Rejection,
+    },
+}
+
+impl ConnectError {
+    /// Whether trying again later may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        !matches!(self, Self::Rejected { .. })
+    }
+}
+
+/// Connects to the page server at `address` and shakes hands. With a `secret` the server must
+/// prove that it knows it too.
+pub(crate) fn connect(
+    address: &Address,
+    secret: Option<&Secret>,
+    cluster: Option<ClusterId>,
+    timeout: Duration,
+) -> Result<(Connection, ClusterId), ConnectError> {
+    let deadline = Instant::now() + timeout;
+    let mut failure = None;
+    for candidate in address.candidates() {
+        match open(&candidate, timeout) {
+            Ok(connection) => {
+                return shake(connection, &candidate, secret, cluster, deadline);
+            }
+            Err(source) => {
+                failure = Some(ConnectError::Unreachable {
+                    address: candidate,
+                    source,
+                });
+            }
+        }
+    }
+    Err(failure.expect("an address has at least one candidate"))
+}
+
+fn open(address: &Address, timeout: Duration) -> io::Result<Connection> {
+    let stream = match address {
+        Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        Address::Tcp(text) => {
+            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            let mut stream = None;
+            for socket in text.to_socket_addrs()? {
+                match TcpStream::connect_timeout(&socket, timeout) {
+                    Ok(open) => {
+                        stream = Some(open);
+                        break;
+                    }
+                    Err(error) => last = error,
+                }
+            }
+            Stream::Tcp(stream.ok_or(last)?)
+        }
+    };
+    Connection::new(stream, HANDSHAKE_BYTES_MAX)
+}
+
+fn shake(
+    mut connection: Connection,
+    address: &Address,
+    secret: Option<&Secret>,
+    cluster: Option<ClusterId>,
+    deadline: Instant,
+) -> Result<(Connection, ClusterId), ConnectError> {
+    let broken = |source| ConnectError::Broken {
+        address: address.clone(),
+        source,
+    };
+    let rejected = |why| ConnectError::Rejected {
+        address: address.clone(),
+        why,
+    };
+    let client = nonce().map_err(|error| broken(error.into()))?;
+    let hello = ClientHello {
+        magic: MAGIC,
+        version: VERSION,
+        nonce: client,
+        cluster,
+    };
+    connection.queue(&hello).map_err(broken)?;
+    let (found, server, proof) = match answer(&mut connection, address, deadline)? {
+        ServerFrame::Rejected(why) => return Err(rejected(why)),
+        ServerFrame::Accepted => return Err(rejected(Rejection::NotPlurix)),
+        ServerFrame::Hello { version, .. } if version != VERSION => {
+            return Err(rejected(Rejection::Version {
+                ours: version,
+                theirs: VERSION,
+            }));
+        }
+        ServerFrame::Hello {
+            cluster,
+            nonce,
+            proof,
+            ..
+        } => (cluster, nonce, proof),
+    };
+    if let Some(secret) = secret {
+        let proven =
+            proof.is_some_and(|proof| secret.verify(Side::Server, &client, &server, found, &proof));
+        if !proven {
+            return Err(rejected(Rejection::Secret));
+        }
+    }
+    let proof = secret.map(|secret| secret.proof(Side::Client, &client, &server, found));
+    connection.queue(&ClientProof { proof }).map_err(broken)?;
+    match answer(&mut connection, address, deadline)? {
+        ServerFrame::Accepted => {
+            connection.set_frame_max(FRAME_BYTES_MAX);
+            Ok((connection, found))
+        }
+        ServerFrame::Rejected(why) => Err(rejected(why)),
+        ServerFrame::Hello { .. } => Err(rejected(Rejection::NotPlurix)),
+    }
+}
+
+/// Sends what is queued and waits for the server's next frame.
+fn answer(
+    connection: &mut Connection,
+    address: &Address,
+    deadline: Instant,
+) -> Result<ServerFrame, ConnectError> {
+    let broken = |source| ConnectError::Broken {
+        address: address.clone(),
+        source,
+    };
+    loop {
+        connection.flush().map_err(broken)?;
+        let received = connection.receive();
+        if let Some(frame) = connection.next().map_err(broken)? {
+            return Ok(frame);
+        }
+        received.map_err(broken)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ConnectError::Silent(address.clone()));
+        }
+        connection
+            .wait(left)
+            .map_err(|error| broken(error.into()))?;
+    }
+}
+
+/// The server's side of one handshake; it never waits.
+#[derive(Debug)]
+pub(crate) struct ServerHandshake {
+    cluster: ClusterId,
+    secret: Option<Secret>,
+    state: ServerState,
+}
+
+#[derive(Debug)]
+enum ServerState {
+    AwaitsHello,
+    AwaitsProof { client: Nonce, server: Nonce },
+}
+
+/// How far a handshake has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The peer has to say more.
+    Waiting,
+    /// The connection is open.
+    Accepted,
+    /// It must be closed, once the reason is sent.
+    Rejected(Rejection),
+}
+
+impl ServerHandshake {
+    pub(crate) fn new(cluster: ClusterId, secret: Option<Secret>) -> Self {
+        Self {
+            cluster,
+            secret,
+            state: ServerState::AwaitsHello,
+        }
+    }
+
+    /// Goes on with what the connection has received, and queues the answer.
+    pub(crate) fn advance(&mut self, connection: &mut Connection) -> Result<Progress, NetError> {
+        loop {
+            let frame = match self.state {
+                ServerState::AwaitsHello => match connection.next::<ClientHello>() {
+                    Ok(None) => return Ok(Progress::Waiting),
+                    Ok(Some(hello)) => self.hello(&hello)?,
+                    Err(NetError::Wire(_)) => ServerFrame::Rejected(Rejection::NotPlurix),
+                    Err(error) => return Err(error),
+                },
+                ServerState::AwaitsProof { client, server } => {
+                    let Some(proof) = connection.next::<ClientProof>()? else {
+                        return Ok(Progress::Waiting);
+                    };
+                    self.judge(&proof, &client, &server)
+                }
+            };
+            connection.queue(&frame)?;
+            match frame {
+                ServerFrame::Hello { .. } => {}
+                ServerFrame::Accepted => {
+                    connection.set_frame_max(FRAME_BYTES_MAX);
+                    return Ok(Progress::Accepted);
+                }
+                ServerFrame::Rejected(why) => return Ok(Progress::Rejected(why)),
+            }
+        }
+    }
+
+    fn hello(&mut self, hello: &ClientHello) -> io::Result<ServerFrame> {
+        if hello.magic != MAGIC {
+            return Ok(ServerFrame::Rejected(Rejection::NotPlurix));
+        }
+        if hello.version != VERSION {
+            let why = Rejection::Version {
+                ours: VERSION,
+                theirs: hello.version,
+            };
+            return Ok(ServerFrame::Rejected(why));
+        }
+        if hello.cluster.is_some_and(|cluster| cluster != self.cluster) {
+            return Ok(ServerFrame::Rejected(Rejection::WrongCluster(self.cluster)));
+        }
+        let (client, server) = (hello.nonce, nonce()?);
+        self.state = ServerState::AwaitsProof { client, server };
+        let secret = self.secret.as_ref();
+        let proof = secret.map(|s| s.proof(Side::Server, &client, &server, self.cluster));
+        let cluster = self.cluster;
+        Ok(ServerFrame::Hello {
+            version: VERSION,
+            cluster,
+            nonce: server,
+            proof,
+        })
+    }
+
+    fn judge(&self, proof: &ClientProof, client: &Nonce, server: &Nonce) -> ServerFrame {
+        let accepted = self.secret.as_ref().is_none_or(|secret| {
+            proof.proof.is_some_and(|proof| {
+                secret.verify(Side::Client, client, server, self.cluster, &proof)
+            })
+        });
+        if accepted {
+            ServerFrame::Accepted
+        } else {
+            ServerFrame::Rejected(Rejection::Secret)
+        }
+    }
+}
+
+fn nonce() -> io::Result<Nonce> {
+    let mut nonce = Nonce::default();
+    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+    Ok(nonce)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId([7; 16]);
+
+    /// Shakes hands over a socket pair; answers what each side made of it.
+    fn handshake(
+        ours: Option<&str>,
+        theirs: Option<&str>,
+        wanted: Option<ClusterId>,
+    ) -> (Result<ClusterId, ConnectError>, Progress) {
+        let secret = |text: Option<&str>| text.map(|text| Secret::new(text).unwrap());
+        let (a, b) = UnixStream::pair().unwrap();
+        let mut here = Connection::new(Stream::Unix(a), HANDSHAKE_BYTES_MAX).unwrap();
+        let there = Connection::new(Stream::Unix(b), HANDSHAKE_BYTES_MAX).unwrap();
+        let client_secret = secret(theirs);
+        let client = std::thread::spawn(move || {
+            let address = Address::Unix("pair".into());
+            let deadline = Instant::now() + Duration::from_secs(10);
+            shake(there, &address, client_secret.as_ref(), wanted, deadline).map(|shaken| shaken.1)
+        });
+        let mut server = ServerHandshake::new(CLUSTER, secret(ours));
+        let progress = loop {
+            here.wait(Duration::from_secs(10)).unwrap();
+            if here.receive().is_err() {
+                break Progress::Waiting;
+            }
+            let progress = server.advance(&mut here).unwrap();
+            here.flush().unwrap();
+            if progress != Progress::Waiting {
+                break progress;
+            }
+        };
+        (client.join().unwrap(), progress)
+    }
+
+    const SECRET: &str = "a secret of good length";
+    const OTHER: &str = "a different secret that is wrong";
+
+    #[test]
+    fn equal_secrets_or_none_are_accepted() {
+        for secret in [None, Some(SECRET)] {
+            let (client, server) = handshake(secret, secret, Some(CLUSTER));
+            assert_eq!((client.unwrap(), server), (CLUSTER, Progress::Accepted));
+        }
+    }
+
+    #[test]
+    fn a_client_without_the_secret_is_rejected() {
+        let (client, server) = handshake(Some(SECRET), None, None);
+        assert!(matches!(
+            client,
+            Err(ConnectError::Rejected {
+                why: Rejection::Secret,
+                ..
+            })
+        ));
+        assert_eq!(server, Progress::Rejected(Rejection::Secret));
+    }
+
+    #[test]
+    fn a_server_that_cannot_prove_itself_is_left() {
+        for ours in [None, Some(OTHER)] {
+            let (client, server) = handshake(ours, Some(SECRET), None);
+            assert!(matches!(
+                client,
+                Err(ConnectError::Rejected {
+                    why: Rejection::Secret,
+                    ..
+                })
+            ));
+            assert_eq!(server, Progress::Waiting);
+        }
+    }
+
+    #[test]
+    fn another_cluster_is_named() {
+        let (client, _) = handshake(None, None, Some(ClusterId([9; 16])));
+        let why = Rejection::WrongCluster(CLUSTER);
+        assert!(matches!(client, Err(ConnectError::Rejected { why: found, .. }) if found == why));
+    }
+
+    #[test]
+    fn a_stranger_and_a_wrong_version_are_rejected() {
+        let (a, b) = UnixStream::pair().unwrap();
+        let mut here = Connection::new(Stream::Unix(a), HANDSHAKE_BYTES_MAX).unwrap();
+        let mut there = Connection::new(Stream::Unix(b), HANDSHAKE_BYTES_MAX).unwrap();
+        let nonce = Nonce::default();
+        for (hello, expected) in [
+            (
+                ClientHello {
+                    magic: *b"HTTP/1.1",
+                    version: 1,
+                    nonce,
+                    cluster: None,
+                },
+                Rejection::NotPlurix,
+            ),
+            (
+                ClientHello {
+                    magic: MAGIC,
+                    version: 99,
+                    nonce,
+                    cluster: None,
+                },
+                Rejection::Version {
+                    ours: VERSION,
+                    theirs: 99,
+                },
+            ),
+        ] {
+            there.queue(&hello).unwrap();
+            there.flush().unwrap();
+            here.receive().unwrap();
+            let mut server = ServerHandshake::new(CLUSTER, None);
+            assert_eq!(
+                server.advance(&mut here).unwrap(),
+                Progress::Rejected(expected)
+            );
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Sockets: addresses, framed connections that never block unless told to, and the handshake.
+//!
+//! A connection belongs to whoever drives it; there is no thread behind it. The driver reads what
+//! is there, decides, writes what is due, and only then waits.
+
+mod address;
+mod connection;
+pub(crate) mod handshake;
+mod listener;
+mod secret;
+
+pub use address::{Address, AddressError};
+pub(crate) use connection::Connection;
+pub use connection::NetError;
+pub use listener::ListenError;
+pub(crate) use listener::Listener;
+pub use secret::{Secret, SecretError};

@@ -1,0 +1,160 @@
+//! The sequencer: admits, validates, numbers and applies one transaction.
+//!
+//! ```text
+//!  commit --> admit --known--> answer again
+//!               | new
+//!               v
+//!             reserve --no room--> Refused(LogFull)
+//!               |
+//!             validate --line written after snapshot--> Refused(Conflict)
+//!               |
+//!             number = newest + 1 --> apply --> Append --> answer, deltas to the holders
+//! ```
+//!
+//! Validation is backward-oriented (Härder 1984): every line that the transaction read must still
+//! be the one of its snapshot, so the transaction could as well have run at its number.
+
+use plurix_wire::message::{
+    COMMIT_BYTES_MAX, Commit, CommitRefusal, Delta, Item, PageLines, Violation,
+};
+use plurix_wire::record::{Body, Record, Stamp};
+use plurix_wire::{CommitId, CommitNumber, WriteSet};
+
+use super::members::Turn;
+use super::outcomes::{Outcome, Verdict};
+use super::pages::Slot;
+use super::{Command, Durability, Leader};
+
+impl Leader {
+    /// Takes the commit request of a member; the answer is an item of its stream.
+    pub(super) fn commit(&mut self, slot: Slot, commit: Commit) -> Result<(), Violation> {
+        self.check(&commit)?;
+        let limit = self.settings.outcomes_max;
+        let outcomes = &mut self.members.get_mut(slot).outcomes;
+        let sequence = commit.sequence;
+        let outcome = match outcomes.admit(sequence, commit.acknowledged, limit)? {
+            Verdict::Known(outcome) => outcome,
+            Verdict::New => {
+                let outcome = self.order(slot, commit);
+                self.members
+                    .get_mut(slot)
+                    .outcomes
+                    .settle(sequence, outcome);
+                outcome
+            }
+        };
+        let item = match outcome {
+            Outcome::Committed(number) => Item::Committed { sequence, number },
+            Outcome::Refused(why) => Item::Refused { sequence, why },
+        };
+        self.members.get_mut(slot).stream.push(self.number, item);
+        self.make_urgent(slot);
+        Ok(())
+    }
+
+    fn check(&self, commit: &Commit) -> Result<(), Violation> {
+        if commit.snapshot > self.logged {
+            return Err(Violation::SnapshotFromTheFuture);
+        }
+        if commit.writes.as_bytes().len() > COMMIT_BYTES_MAX {
+            return Err(Violation::CommitTooLarge);
+        }
+        let ascend = commit
+            .reads
+            .windows(2)
+            .all(|pair| pair[0].page < pair[1].page);
+        let empty = commit.reads.iter().any(|read| read.lines.0 == 0);
+        if !ascend || empty || commit.writes.is_empty() {
+            return Err(Violation::MalformedList);
+        }
+        let beyond = |page| !self.pages.contains(page);
+        if commit
+            .reads
+            .last()
+            .is_some_and(|read: &PageLines| beyond(read.page))
+            || commit
+                .writes
+                .sections()
+                .any(|section| beyond(section.page()))
+        {
+            return Err(Violation::PageBeyondHeap);
+        }
+        Ok(())
+    }
+
+    /// Gives the transaction its place in the order, or says why it has none.
+    fn order(&mut self, slot: Slot, commit: Commit) -> Outcome {
+        let id = CommitId {
+            incarnation: self.members.get(slot).member.incarnation,
+            sequence: commit.sequence,
+        };
+        let Commit {
+            acknowledged,
+            writes,
+            ..
+        } = commit;
+        if let Some(lines) = self.pages.conflict(&commit.reads, commit.snapshot) {
+            self.counters.conflicts += 1;
+            self.members.get_mut(slot).conflicts += 1;
+            return Outcome::Refused(CommitRefusal::Conflict(lines));
+        }
+        let number = self.number.next();
+        let stamp = Stamp {
+            generation: self.generation,
+            term: self.term,
+            number,
+        };
+        let body = Body::Commit {
+            id,
+            acknowledged,
+            writes: writes.clone(),
+        };
+        let record = Record { stamp, body };
+        let bytes = record.encoded_bytes() as u64;
+        if bytes > self.room {
+            self.counters.log_full += 1;
+            return Outcome::Refused(CommitRefusal::LogFull);
+        }
+        self.room -= bytes;
+        self.number = number;
+        self.commands.push_back(Command::Append(record));
+        if self.settings.durability == Durability::Memory {
+            self.logged = number;
+        }
+        self.apply(slot, number, writes);
+        Outcome::Committed(number)
+    }
+
+    fn apply(&mut self, writer: Slot, number: CommitNumber, writes: WriteSet) {
+        let mut undo = Vec::with_capacity(writes.as_bytes().len() + 16);
+        self.pages.apply(number, &writes, &mut undo);
+        self.spread(writer, number, &writes);
+        self.history.push(number, writes, undo.into_boxed_slice());
+        self.counters.commits += 1;
+        self.members.get_mut(writer).commits += 1;
+    }
+
+    /// Queues the change for everybody else who holds one of its pages.
+    fn spread(&mut self, writer: Slot, number: CommitNumber, writes: &WriteSet) {
+        for section in writes.sections() {
+            let Some(entry) = self.pages.get(section.page()) else {
+                continue;
+            };
+            for &holder in entry.holders.iter().filter(|holder| **holder != writer) {
+                let state = self.members.get_mut(holder);
+                if std::mem::replace(&mut state.reached, number) == number {
+                    continue;
+                }
+                let writes = writes.restrict(|page| state.held.contains(&page));
+                let delta = Delta { number, writes };
+                state
+                    .stream
+                    .push_delta(delta, self.settings.backlog_bytes_max);
+                if state.turn == Turn::None {
+                    state.turn = Turn::Lazy;
+                    self.lazy.push(holder);
+                }
+            }
+        }
+    }
+}

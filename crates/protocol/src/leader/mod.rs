@@ -1,0 +1,445 @@
+//! The leader: orders commits, serves pages, and tells every station what changed.
+//!
+//! ```text
+//!              Event                                       Command
+//!  Message --+                                        +--> Append(record)  in order, before any
+//!  Closed  --+--> session --> commit: admit, reserve, |                    later batch is taken
+//!  Logged  --+               validate, number, apply  +--> Send(welcome, refusal, ...)
+//!  Room    --+            \-> fetch, drop, heartbeat  +--> Close
+//!  Tick    --+
+//!                     flushable() --> batch(connection)    pulled by the driver as it can send
+//! ```
+//!
+//! The driver carries out all commands before it takes batches; an [`Command::Append`] has then
+//! reached the log's buffer, which survives a kill of the process. With [`Durability::Durable`] the
+//! driver also reports [`Event::Logged`] once the disk has it, and nothing that reveals a commit
+//! leaves before.
+//!
+//! **Invariants**: commit numbers are dense; a number is taken only after the log has room for its
+//! record; batches reveal nothing above `logged`; a member is told of joins and ends in the order
+//! of the log.
+
+mod commit;
+mod history;
+mod members;
+mod outcomes;
+mod pages;
+mod replay;
+mod session;
+mod stream;
+
+use std::collections::VecDeque;
+
+use plurix_wire::message::{SessionRefusal, Status, ToLeader, ToStation, Violation};
+use plurix_wire::record::{Body, Record, Stamp};
+use plurix_wire::{CommitNumber, Generation, Term};
+
+use crate::{ConnectionId, Span, Time};
+use history::History;
+use members::{Members, Turn};
+use pages::{PageTable, Slot};
+pub use replay::ReplayError;
+use stream::Sender;
+
+/// What an answer promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The commit survives the death of any process.
+    Memory,
+    /// The commit survives a power cut.
+    Durable,
+}
+
+/// Bounds and times of a leader.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Size of the heap, a whole number of pages.
+    pub heap_bytes: u64,
+    /// What an answer promises.
+    pub durability: Durability,
+    /// Most members at a time.
+    pub stations_max: u32,
+    /// Pages for which the last writer of each line is known.
+    pub recent_pages: usize,
+    /// Bytes of before- and after-images kept to serve older snapshots.
+    pub history_bytes_max: usize,
+    /// Bytes of deltas a slow station may be behind before they collapse.
+    pub backlog_bytes_max: usize,
+    /// Bytes of served pages and answers that may wait for one station.
+    pub answer_bytes_max: usize,
+    /// Outcomes kept for one station.
+    pub outcomes_max: usize,
+    /// A station silent for longer is dropped.
+    pub silence_max: Span,
+    /// A station whose connection was lost, without proof that it died, may resume this long.
+    pub resume_max: Span,
+    /// A member hears from the leader at least this often.
+    pub heartbeat: Span,
+    /// Changes that nobody waits for are held back this long, to be sent together.
+    pub stream_delay: Span,
+}
+
+impl Settings {
+    /// The defaults for a heap of `heap_bytes`.
+    #[must_use]
+    pub fn new(heap_bytes: u64, durability: Durability) -> Self {
+        Self {
+            heap_bytes,
+            durability,
+            stations_max: 1024,
+            recent_pages: 1 << 16,
+            history_bytes_max: 64 << 20,
+            backlog_bytes_max: 4 << 20,
+            answer_bytes_max: 64 << 20,
+            outcomes_max: 64,
+            silence_max: Span::from_millis(2_000),
+            resume_max: Span::from_millis(2_000),
+            heartbeat: Span::from_millis(100),
+            stream_delay: Span::from_micros(300),
+        }
+    }
+}
+
+/// What happens to a leader.
+#[derive(Debug)]
+pub enum Event {
+    /// A message arrived.
+    Message {
+        /// On this connection.
+        connection: ConnectionId,
+        /// The message.
+        message: ToLeader,
+    },
+    /// A connection ended.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+        /// Whether that proves the end of the process behind it.
+        died: bool,
+    },
+    /// The log is on disk through this commit.
+    Logged(CommitNumber),
+    /// The log can surely take one record of this many bytes.
+    Room(u64),
+    /// Time has passed; due whenever [`Leader::next_timeout`] says.
+    Tick,
+}
+
+/// What a leader wants done, in order.
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    /// Append this to the log, then report the [`Event::Room`] left.
+    Append(Record),
+    /// Send this.
+    Send {
+        /// To whom.
+        connection: ConnectionId,
+        /// What.
+        message: ToStation,
+    },
+    /// Answer with [`Leader::status`], completed by what only the driver knows.
+    SendStatus {
+        /// To whom.
+        connection: ConnectionId,
+    },
+    /// Send what was queued, then close; no event of this connection is wanted any more.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// End in order: mark the log clean, answer on this connection, exit.
+    Shutdown {
+        /// Who asked.
+        connection: ConnectionId,
+    },
+}
+
+/// The state machine of one leadership.
+#[derive(Debug)]
+pub struct Leader {
+    settings: Settings,
+    term: Term,
+    generation: Generation,
+    /// Where each generation after the first began.
+    cuts: Vec<(Generation, CommitNumber)>,
+    /// The newest commit.
+    number: CommitNumber,
+    /// The newest commit that may be revealed.
+    logged: CommitNumber,
+    /// Bytes of the record that the log can surely take.
+    room: u64,
+    incarnations: u32,
+    pages: PageTable,
+    history: History,
+    members: Members,
+    commands: VecDeque<Command>,
+    /// Members with something that they wait for.
+    urgent: Vec<Slot>,
+    /// Members with something that may wait until `lazy_due`.
+    lazy: Vec<Slot>,
+    lazy_due: Option<Time>,
+    /// Members whose answers wait for the log.
+    unlogged: Vec<Slot>,
+    next_tick: Time,
+    started: Time,
+    counters: Counters,
+    stopping: bool,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    commits: u64,
+    conflicts: u64,
+    log_full: u64,
+    fetches: u64,
+}
+
+impl Leader {
+    /// A leader of an empty heap; [`replay`](Self::replay) the log, then [`start`](Self::start).
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        assert!(
+            settings.stations_max <= u32::from(Slot::MAX),
+            "too many stations"
+        );
+        Self {
+            term: Term(0),
+            generation: Generation(0),
+            cuts: Vec::new(),
+            number: CommitNumber(0),
+            logged: CommitNumber(0),
+            room: 0,
+            incarnations: 0,
+            pages: PageTable::new(settings.heap_bytes, settings.recent_pages),
+            history: History::new(CommitNumber(1), settings.history_bytes_max),
+            members: Members::default(),
+            commands: VecDeque::new(),
+            urgent: Vec::new(),
+            lazy: Vec::new(),
+            lazy_due: None,
+            unlogged: Vec::new(),
+            next_tick: Time(0),
+            started: Time(0),
+            counters: Counters::default(),
+            stopping: false,
+            settings,
+        }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Message {
+                connection,
+                message,
+            } => self.message(now, connection, message),
+            Event::Closed { connection, died } => self.closed(now, connection, died),
+            Event::Logged(through) => self.logged(through),
+            Event::Room(bytes) => self.room = bytes,
+            Event::Tick => self.tick(now),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When [`Event::Tick`] is due, or [`flushable`](Self::flushable) should be asked again.
+    #[must_use]
+    pub fn next_timeout(&self) -> Time {
+        self.lazy_due
+            .map_or(self.next_tick, |due| due.min(self.next_tick))
+    }
+
+    /// The newest commit.
+    #[must_use]
+    pub fn number(&self) -> CommitNumber {
+        self.number
+    }
+
+    /// The generation of the heap.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// This leadership.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Whether commits wait for [`Event::Logged`].
+    #[must_use]
+    pub fn awaits_log(&self) -> bool {
+        self.logged < self.number
+    }
+
+    /// The newest bytes of a page, or `None` while it is all zero. For oracles.
+    #[must_use]
+    pub fn page(&self, page: plurix_wire::PageNumber) -> Option<&plurix_wire::PageBytes> {
+        self.pages.image(page)
+    }
+
+    /// A connection for which [`batch`](Self::batch) has something to say now. Each is named once
+    /// until it has been asked or [`writable`](Self::writable) names it again.
+    pub fn flushable(&mut self, now: Time) -> Option<ConnectionId> {
+        if self.lazy_due.is_some_and(|due| due <= now) {
+            self.lazy_due = None;
+            self.urgent.append(&mut self.lazy);
+        }
+        while let Some(slot) = self.urgent.pop() {
+            if !self.members.is_living(slot) {
+                continue;
+            }
+            let sender = self.sender();
+            let state = self.members.get_mut(slot);
+            let Some(connection) = state.connection() else {
+                continue;
+            };
+            if state.stream.has_news(sender) || state.pulse {
+                return Some(connection);
+            }
+            self.unlogged.push(slot);
+        }
+        None
+    }
+
+    /// The next batch for a connection, if there is one to send.
+    pub fn batch(&mut self, now: Time, connection: ConnectionId) -> Option<ToStation> {
+        let slot = self.members.of_connection(connection)?;
+        let sender = self.sender();
+        let state = self.members.get_mut(slot);
+        let Some(batch) = state.stream.batch(sender, &self.pages) else {
+            self.unlogged.push(slot);
+            return None;
+        };
+        state.said = now;
+        state.pulse = false;
+        self.revisit(slot);
+        Some(ToStation::Batch(batch))
+    }
+
+    /// A connection can take more than it could when its batch was refused by the driver.
+    pub fn writable(&mut self, connection: ConnectionId) {
+        if let Some(slot) = self.members.of_connection(connection) {
+            self.make_urgent(slot);
+        }
+    }
+
+    /// Sees to what a stream still holds: now if it may leave, else when the log has it.
+    fn revisit(&mut self, slot: Slot) {
+        let sender = self.sender();
+        let stream = &self.members.get(slot).stream;
+        if stream.has_news(sender) {
+            self.make_urgent(slot);
+        } else if stream.backlog_bytes() > 0 && !self.unlogged.contains(&slot) {
+            self.unlogged.push(slot);
+        }
+    }
+
+    fn make_urgent(&mut self, slot: Slot) {
+        let state = self.members.get_mut(slot);
+        if state.turn != Turn::Urgent {
+            state.turn = Turn::Urgent;
+            self.urgent.push(slot);
+        }
+    }
+
+    fn make_lazy(&mut self, slot: Slot) {
+        let state = self.members.get_mut(slot);
+        if state.turn == Turn::None {
+            state.turn = Turn::Lazy;
+            self.lazy.push(slot);
+        }
+    }
+
+    /// What this leader knows of itself and its members; the driver adds cluster and log size.
+    #[must_use]
+    pub fn status(&self, now: Time) -> Status {
+        Status {
+            term: self.term.0,
+            generation: self.generation.0,
+            commit: self.number.0,
+            durability: match self.settings.durability {
+                Durability::Memory => "memory".to_owned(),
+                Durability::Durable => "durable".to_owned(),
+            },
+            heap_bytes: self.settings.heap_bytes,
+            pages: self.pages.written(),
+            commits: self.counters.commits,
+            conflicts: self.counters.conflicts,
+            log_full: self.counters.log_full,
+            fetches: self.counters.fetches,
+            uptime_ms: now.since(self.started).as_millis(),
+            stations: self
+                .members
+                .iter()
+                .map(|(_, state)| state.status())
+                .collect(),
+            ..Status::default()
+        }
+    }
+
+    fn sender(&self) -> Sender {
+        Sender {
+            term: self.term,
+            generation: self.generation,
+            logged: self.logged,
+        }
+    }
+
+    fn logged(&mut self, through: CommitNumber) {
+        assert!(
+            through <= self.number,
+            "the log cannot hold a commit that was not made"
+        );
+        self.logged = self.logged.max(through);
+        self.urgent.append(&mut self.unlogged);
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.next_tick = now + Span(self.settings.heartbeat.0 / 2);
+        self.expire(now);
+        for slot in self.members.slots() {
+            let state = self.members.get_mut(slot);
+            if state.connection().is_some() && now.since(state.said) >= self.settings.heartbeat {
+                state.pulse = true;
+                self.make_urgent(slot);
+            }
+        }
+    }
+
+    /// Appends to the log what is not a commit.
+    fn append(&mut self, body: Body) {
+        let stamp = Stamp {
+            generation: self.generation,
+            term: self.term,
+            number: self.number,
+        };
+        self.commands
+            .push_back(Command::Append(Record { stamp, body }));
+    }
+
+    fn send(&mut self, connection: ConnectionId, message: ToStation) {
+        self.commands.push_back(Command::Send {
+            connection,
+            message,
+        });
+    }
+
+    fn refuse(&mut self, connection: ConnectionId, refusal: SessionRefusal) {
+        self.send(connection, ToStation::Refused(refusal));
+        self.commands.push_back(Command::Close { connection });
+    }
+
+    /// Ends the session of a member that broke the protocol; it may not resume.
+    fn violation(&mut self, slot: Slot, violation: Violation) {
+        let connection = self.members.get(slot).connection();
+        self.drop_member(slot);
+        if let Some(connection) = connection {
+            self.refuse(connection, SessionRefusal::Violation(violation));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What became of a station's newest commit requests, so that one sent again is answered again
+//! and never carried out twice. Bounded: a station acknowledges what it needs no more.
+
+use std::collections::VecDeque;
+
+use plurix_wire::message::{CommitRefusal, PageLines, Violation};
+use plurix_wire::{CommitNumber, CommitSequence};
+
+/// The fate of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Committed(CommitNumber),
+    Refused(CommitRefusal),
+}
+
+/// What to do with a request that has arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is new: carry it out.
+    New,
+    /// It was carried out before: answer this again.
+    Known(Outcome),
+}
+
+/// The requests of one incarnation that it may still ask about.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    window: VecDeque<(CommitSequence, Outcome)>,
+    newest: CommitSequence,
+    acknowledged: CommitSequence,
+}
+
+impl Outcomes {
+    /// Classifies the request and forgets what `acknowledged` covers. At most `limit` outcomes are
+    /// kept; a station with more in flight breaks the protocol.
+    pub(crate) fn admit(
+        &mut self,
+        sequence: CommitSequence,
+        acknowledged: CommitSequence,
+        limit: usize,
+    ) -> Result<Verdict, Violation> {
+        if acknowledged >= sequence || sequence <= self.acknowledged {
+            return Err(Violation::SequenceOutOfWindow);
+        }
+        self.acknowledge(acknowledged);
+        if sequence > self.newest {
+            return if self.window.len() < limit {
+                Ok(Verdict::New)
+            } else {
+                Err(Violation::TooManyInFlight)
+            };
+        }
+        // Commits survive a restart of the leader, refusals do not: what is neither acknowledged
+        // nor remembered was refused.
+        let known = self.window.iter().find(|(known, _)| *known == sequence);
+        Ok(Verdict::Known(
+            known.map_or_else(refused_before, |(_, outcome)| *outcome),
+        ))
+    }
+
+    /// Remembers the fate of a new request.
+    pub(crate) fn settle(&mut self, sequence: CommitSequence, outcome: Outcome) {
+        assert!(sequence > self.newest, "a request is settled once");
+        self.newest = sequence;
+        self.window.push_back((sequence, outcome));
+    }
+
+    /// Restores what the log says of a commit.
+    pub(crate) fn replay(
+        &mut self,
+        sequence: CommitSequence,
+        acknowledged: CommitSequence,
+        number: CommitNumber,
+    ) {
+        self.acknowledge(acknowledged);
+        self.newest = sequence;
+        self.window
+            .push_back((sequence, Outcome::Committed(number)));
+    }
+
+    fn acknowledge(&mut self, acknowledged: CommitSequence) {
+        self.acknowledged = self.acknowledged.max(acknowledged);
+        while self
+            .window
+            .front()
+            .is_some_and(|(sequence, _)| *sequence <= self.acknowledged)
+        {
+            self.window.pop_front();
+        }
+    }
+}
+
+fn refused_before() -> Outcome {
+    Outcome::Refused(CommitRefusal::Conflict(PageLines::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 2;
+
+    fn sequence(n: u64) -> CommitSequence {
+        CommitSequence(n)
+    }
+
+    #[test]
+    fn a_request_sent_again_is_answered_again() {
+        let mut outcomes = Outcomes::default();
+        assert_eq!(
+            outcomes.admit(sequence(1), sequence(0), LIMIT),
+            Ok(Verdict::New)
+        );
+        let committed = Outcome::Committed(CommitNumber(9));
+        outcomes.settle(sequence(1), committed);
+        let again = outcomes.admit(sequence(1), sequence(0), LIMIT);
+        assert_eq!(again, Ok(Verdict::Known(committed)));
+    }
+
+    #[test]
+    fn an_acknowledged_request_cannot_come_again() {
+        let mut outcomes = Outcomes::default();
+        outcomes.replay(sequence(1), sequence(0), CommitNumber(4));
+        assert_eq!(
+            outcomes.admit(sequence(2), sequence(1), LIMIT),
+            Ok(Verdict::New)
+        );
+        let again = outcomes.admit(sequence(1), sequence(0), LIMIT);
+        assert_eq!(again, Err(Violation::SequenceOutOfWindow));
+    }
+
+    #[test]
+    fn the_window_is_bounded() {
+        let mut outcomes = Outcomes::default();
+        for n in 1..=2 {
+            outcomes.admit(sequence(n), sequence(0), LIMIT).unwrap();
+            outcomes.settle(sequence(n), Outcome::Committed(CommitNumber(n)));
+        }
+        let third = outcomes.admit(sequence(3), sequence(0), LIMIT);
+        assert_eq!(third, Err(Violation::TooManyInFlight));
+    }
+
+    #[test]
+    fn a_refusal_lost_in_a_restart_is_a_refusal_still() {
+        let mut outcomes = Outcomes::default();
+        outcomes.replay(sequence(1), sequence(0), CommitNumber(1));
+        outcomes.replay(sequence(3), sequence(0), CommitNumber(2));
+        let lost = outcomes.admit(sequence(2), sequence(0), LIMIT);
+        assert_eq!(lost, Ok(Verdict::Known(refused_before())));
+    }
+}

@@ -1,0 +1,351 @@
+//! Sessions: how a connection becomes a member's, what a member says outside of commits, and how
+//! members end.
+
+use std::collections::BTreeMap;
+
+use plurix_wire::message::{
+    Item, Join, Member, PageRun, Request, Resume, SessionRefusal, ToLeader, ToStation, Violation,
+    Welcome,
+};
+use plurix_wire::record::Body;
+use plurix_wire::{CommitNumber, Generation, Incarnation, LineMask, PageNumber, StationId};
+
+use super::members::{Link, MemberState};
+use super::pages::Slot;
+use super::stream::Stream;
+use super::{Command, Leader};
+use crate::{ConnectionId, Time};
+
+impl Leader {
+    pub(super) fn message(&mut self, now: Time, connection: ConnectionId, message: ToLeader) {
+        match message {
+            ToLeader::Status => self.commands.push_back(Command::SendStatus { connection }),
+            ToLeader::Shutdown => self.shutdown(connection),
+            _ if self.stopping => self.refuse(connection, SessionRefusal::ShuttingDown),
+            ToLeader::Join(join) => self.join(now, connection, &join),
+            ToLeader::Resume(resume) => self.resume(now, connection, &resume),
+            ToLeader::Request {
+                incarnation,
+                generation,
+                request,
+            } => {
+                self.request(now, connection, (incarnation, generation), request);
+            }
+        }
+    }
+
+    fn request(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        (incarnation, generation): (Incarnation, Generation),
+        request: Request,
+    ) {
+        let Some(slot) = self.members.of_connection(connection) else {
+            let refusal = SessionRefusal::Violation(Violation::OutOfOrder);
+            return self.refuse(connection, refusal);
+        };
+        let member = self.members.get(slot).member;
+        if member.incarnation != incarnation || generation != self.generation {
+            return; // A message from an earlier life changes nothing.
+        }
+        self.members.heard(slot, now);
+        let checked = match request {
+            Request::Heartbeat => Ok(()),
+            Request::Commit(commit) => self.commit(slot, commit),
+            Request::Fetch { run, snapshot } => self.fetch(slot, run, snapshot),
+            Request::Drop { pages } => self.forget(slot, &pages),
+            Request::Leave => {
+                self.drop_member(slot);
+                self.commands.push_back(Command::Close { connection });
+                Ok(())
+            }
+        };
+        if let Err(violation) = checked {
+            self.violation(slot, violation);
+        }
+        self.schedule(now);
+    }
+
+    fn join(&mut self, now: Time, connection: ConnectionId, join: &Join) {
+        if self.members.of_connection(connection).is_some() {
+            return self.refuse(connection, SessionRefusal::Violation(Violation::OutOfOrder));
+        }
+        let station = match join.station {
+            None => self.members.free_station(if join.observer {
+                self.settings.stations_max + 1
+            } else {
+                1
+            }),
+            Some(station) => match self.predecessor(station) {
+                Ok(()) => station,
+                Err(refusal) => return self.refuse(connection, refusal),
+            },
+        };
+        if self.members.len() >= self.settings.stations_max as usize {
+            return self.refuse(connection, SessionRefusal::Full(self.settings.stations_max));
+        }
+        self.incarnations = self
+            .incarnations
+            .checked_add(1)
+            .expect("2^32 joins in one term");
+        let incarnation = Incarnation::of(self.term, self.incarnations);
+        let member = Member {
+            station,
+            incarnation,
+            observer: join.observer,
+        };
+        self.append(Body::Joined(member));
+        self.announce(&Item::Joined(member));
+        let link = Link::Connected {
+            connection,
+            heard: now,
+        };
+        let slot = self
+            .members
+            .insert(MemberState::new(member, link, now, self.logged));
+        self.welcome(slot, connection, self.logged);
+        self.schedule(now);
+    }
+
+    /// Drops the member whose number a newcomer takes over, unless it is alive.
+    fn predecessor(&mut self, station: StationId) -> Result<(), SessionRefusal> {
+        let Some(slot) = self.members.of_station(station) else {
+            return Ok(());
+        };
+        if self.members.get(slot).connection().is_some() {
+            return Err(SessionRefusal::StationTaken(station));
+        }
+        self.drop_member(slot);
+        Ok(())
+    }
+
+    fn resume(&mut self, now: Time, connection: ConnectionId, resume: &Resume) {
+        let Some(slot) = self.members.of_incarnation(resume.incarnation) else {
+            return self.refuse(connection, SessionRefusal::UnknownIncarnation);
+        };
+        if resume.generation == self.generation && resume.through > self.number {
+            self.raise_generation();
+        }
+        let behind = self
+            .cuts
+            .iter()
+            .any(|(generation, cut)| *generation > resume.generation && resume.through > *cut);
+        if behind || resume.generation > self.generation || resume.through > self.logged {
+            let cut = self.cuts.last().map_or(self.logged, |(_, cut)| *cut);
+            self.drop_member(slot);
+            let generation = self.generation;
+            return self.refuse(connection, SessionRefusal::RolledBack { generation, cut });
+        }
+        let stale = match self.hold_again(slot, resume) {
+            Ok(stale) => stale,
+            Err(violation) => {
+                self.drop_member(slot);
+                return self.refuse(connection, SessionRefusal::Violation(violation));
+            }
+        };
+        let old = self.members.relink(
+            slot,
+            Link::Connected {
+                connection,
+                heard: now,
+            },
+        );
+        if let Some(old) = old.filter(|old| *old != connection) {
+            self.commands.push_back(Command::Close { connection: old });
+        }
+        let state = self.members.get_mut(slot);
+        state.stream = Stream::new(resume.through, stale);
+        state.said = now;
+        self.welcome(slot, connection, resume.through);
+        self.make_urgent(slot);
+    }
+
+    /// Answered commits are missing: what follows must not be mistaken for them. Everybody resumes
+    /// in the new generation or learns that the heap was rolled back.
+    fn raise_generation(&mut self) {
+        self.generation = Generation(self.generation.0 + 1);
+        self.cuts.push((self.generation, self.number));
+        self.append(Body::Generation);
+        for slot in self.members.slots() {
+            if let Some(connection) = self.members.get(slot).connection() {
+                self.commands.push_back(Command::Close { connection });
+            }
+        }
+    }
+
+    /// Makes the member a holder of exactly the pages it lists; answers what it missed of them.
+    fn hold_again(
+        &mut self,
+        slot: Slot,
+        resume: &Resume,
+    ) -> Result<BTreeMap<PageNumber, LineMask>, Violation> {
+        self.release_all(slot);
+        let mut stale = BTreeMap::new();
+        for page in self.checked_runs(&resume.pages)? {
+            self.hold(slot, page);
+            let missed = self.pages.written_since(page, resume.through);
+            if missed != LineMask(0) {
+                stale.insert(page, missed);
+            }
+        }
+        Ok(stale)
+    }
+
+    fn welcome(&mut self, slot: Slot, connection: ConnectionId, through: CommitNumber) {
+        let member = self.members.get(slot).member;
+        let welcome = Welcome {
+            station: member.station,
+            incarnation: member.incarnation,
+            term: self.term,
+            generation: self.generation,
+            through,
+            heap_bytes: self.settings.heap_bytes,
+            silence_ms_max: self.settings.silence_max.as_millis() as u32,
+            members: self.members.iter().map(|(_, state)| state.member).collect(),
+        };
+        self.send(connection, ToStation::Welcome(welcome));
+    }
+
+    fn fetch(&mut self, slot: Slot, run: PageRun, snapshot: CommitNumber) -> Result<(), Violation> {
+        if run.count == 0 || run.count > plurix_wire::message::FETCH_PAGES_MAX {
+            return Err(Violation::MalformedList);
+        }
+        if snapshot > self.logged {
+            return Err(Violation::SnapshotFromTheFuture);
+        }
+        for page in self.checked_runs(&[run])? {
+            let state = self.members.get(slot);
+            if state.stream.answer_bytes() > self.settings.answer_bytes_max {
+                return Err(Violation::TooManyInFlight);
+            }
+            self.members.get_mut(slot).stream.forget(page);
+            self.hold(slot, page);
+            let served = self
+                .history
+                .page_as_of(&self.pages, page, snapshot, self.number);
+            self.counters.fetches += 1;
+            let stream = &mut self.members.get_mut(slot).stream;
+            stream.push(self.number, Item::Page(Box::new(served)));
+        }
+        self.make_urgent(slot);
+        Ok(())
+    }
+
+    fn forget(&mut self, slot: Slot, pages: &[PageRun]) -> Result<(), Violation> {
+        for page in self.checked_runs(pages)? {
+            if self.members.get_mut(slot).held.remove(&page) {
+                self.members.get_mut(slot).stream.forget(page);
+                self.pages
+                    .entry(page)
+                    .holders
+                    .retain(|holder| *holder != slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pages of ascending runs, all of them within the heap.
+    fn checked_runs(
+        &self,
+        runs: &[PageRun],
+    ) -> Result<impl Iterator<Item = PageNumber> + use<>, Violation> {
+        let mut end = 0u64;
+        for run in runs {
+            let first = u64::from(run.first.0);
+            if run.count == 0 || first < end {
+                return Err(Violation::MalformedList);
+            }
+            end = first + u64::from(run.count);
+            if !u32::try_from(end - 1).is_ok_and(|last| self.pages.contains(PageNumber(last))) {
+                return Err(Violation::PageBeyondHeap);
+            }
+        }
+        let runs = runs.to_vec();
+        Ok(runs.into_iter().flat_map(PageRun::pages))
+    }
+
+    fn hold(&mut self, slot: Slot, page: PageNumber) {
+        if self.members.get_mut(slot).held.insert(page) {
+            self.pages.entry(page).holders.push(slot);
+        }
+    }
+
+    fn release_all(&mut self, slot: Slot) {
+        for page in std::mem::take(&mut self.members.get_mut(slot).held) {
+            self.pages
+                .entry(page)
+                .holders
+                .retain(|holder| *holder != slot);
+        }
+    }
+
+    /// Ends an incarnation; everybody else is told, in order.
+    pub(super) fn drop_member(&mut self, slot: Slot) {
+        self.release_all(slot);
+        let state = self.members.remove(slot);
+        self.append(Body::Left(state.member.incarnation));
+        self.announce(&Item::Left(state.member.incarnation));
+    }
+
+    fn announce(&mut self, item: &Item) {
+        for slot in self.members.slots() {
+            self.members
+                .get_mut(slot)
+                .stream
+                .push(self.number, item.clone());
+            self.make_lazy(slot);
+        }
+    }
+
+    pub(super) fn closed(&mut self, now: Time, connection: ConnectionId, died: bool) {
+        let Some(slot) = self.members.of_connection(connection) else {
+            return;
+        };
+        if died {
+            self.drop_member(slot);
+        } else {
+            self.members.relink(slot, Link::Lost { since: now });
+        }
+        self.schedule(now);
+    }
+
+    /// Drops who was silent or away for too long.
+    pub(super) fn expire(&mut self, now: Time) {
+        for slot in self.members.slots() {
+            let state = self.members.get(slot);
+            match state.link {
+                Link::Connected { connection, heard } => {
+                    if now.since(heard) > self.settings.silence_max {
+                        self.drop_member(slot);
+                        self.refuse(connection, SessionRefusal::UnknownIncarnation);
+                    }
+                }
+                Link::Lost { since } => {
+                    if now.since(since) > self.settings.resume_max {
+                        self.drop_member(slot);
+                    }
+                }
+            }
+        }
+        self.schedule(now);
+    }
+
+    fn shutdown(&mut self, connection: ConnectionId) {
+        self.stopping = true;
+        for slot in self.members.slots() {
+            if let Some(member) = self.members.get(slot).connection() {
+                self.refuse(member, SessionRefusal::ShuttingDown);
+            }
+        }
+        self.append(Body::Clean);
+        self.commands.push_back(Command::Shutdown { connection });
+    }
+
+    /// Sees to it that what nobody waits for is sent soon.
+    fn schedule(&mut self, now: Time) {
+        if !self.lazy.is_empty() && self.lazy_due.is_none() {
+            self.lazy_due = Some(now + self.settings.stream_delay);
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! What a station knows of its pages: which it holds, which changes wait to be applied, and the
+//! snapshot it is at.
+//!
+//! Batches are queued as they arrive, whoever reads them, and applied between transactions, the
+//! whole of a finished group at a time. A transaction therefore sees one snapshot from its first
+//! read to its end.
+//!
+//! ```text
+//!  arrive(batch) --> queue: Delta Page Lines Own End | Delta ...     (group not finished)
+//!                            applied together ------>|
+//!  miss --> page of the queue installed at once, as of the snapshot; what it says of later
+//!           commits is applied when the queue reaches it
+//! ```
+//!
+//! **Invariants**: `held` are the pages for which the applied part of the stream made the station
+//! a holder; a change to any other page is ignored, so one that was under way when a page was
+//! dropped can never reach a copy fetched later. `snapshot` moves only with a finished group.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use plurix_wire::message::{Batch, Content, Delta, Item, Lines, Member, Page};
+use plurix_wire::{
+    CommitNumber, CommitSequence, Incarnation, PAGE_BYTES, PageBytes, PageNumber, WriteSet,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::overlay::Overlay;
+use super::{Answer, Install, Pages};
+
+/// One entry of the queue.
+#[derive(Debug)]
+enum Entry {
+    Delta(Delta),
+    /// The page itself waits in `arrived`.
+    Page(PageNumber),
+    Lines(Box<Lines>),
+    Own(CommitSequence, Answer),
+    Joined(Member),
+    Left(Incarnation),
+    /// After a resume: exactly these live.
+    Members(Vec<Member>),
+    /// A group is finished: complete through this commit.
+    End(CommitNumber),
+}
+
+/// A served page whose place in the queue has not been reached.
+#[derive(Debug)]
+struct Arrived {
+    page: Box<Page>,
+    /// It is in memory already, as of this snapshot.
+    installed: Option<CommitNumber>,
+}
+
+/// The pages of one incarnation.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    held: FxHashSet<PageNumber>,
+    arrived: FxHashMap<PageNumber, Arrived>,
+    queue: VecDeque<Entry>,
+    /// How many entries of `queue` belong to finished groups.
+    finished: usize,
+    /// Bytes of changes queued.
+    queued_bytes: usize,
+    /// The queue is collapsed when it grows to this; then doubled if that did not help.
+    collapse_at: usize,
+    snapshot: CommitNumber,
+    /// Pages in memory that no stream keeps up to date: to be evicted between transactions.
+    orphans: Vec<PageNumber>,
+    members: BTreeMap<Incarnation, Member>,
+}
+
+/// Whether a page that was asked for is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    NotYet,
+    Installed,
+    /// Only a later state than the snapshot can be had.
+    TooOld,
+}
+
+impl Cache {
+    /// An empty cache at `snapshot`; `orphans` are what an earlier life left in memory.
+    pub(super) fn new(
+        snapshot: CommitNumber,
+        members: &[Member],
+        orphans: Vec<PageNumber>,
+        queue_bytes_max: usize,
+    ) -> Self {
+        let mut cache = Self {
+            snapshot,
+            orphans,
+            collapse_at: queue_bytes_max,
+            ..Self::default()
+        };
+        cache.set_members(members);
+        cache
+    }
+
+    pub(super) fn snapshot(&self) -> CommitNumber {
+        self.snapshot
+    }
+
+    pub(super) fn members(&self) -> &BTreeMap<Incarnation, Member> {
+        &self.members
+    }
+
+    /// The stream goes on with these members; takes its turn behind what is queued.
+    pub(super) fn resume_members(&mut self, members: Vec<Member>) {
+        self.queue.push_back(Entry::Members(members));
+    }
+
+    fn set_members(&mut self, members: &[Member]) {
+        self.members = members
+            .iter()
+            .map(|member| (member.incarnation, *member))
+            .collect();
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether there is anything to apply.
+    pub(super) fn is_idle(&self) -> bool {
+        self.finished == 0 && self.orphans.is_empty()
+    }
+
+    /// Every page that may be in memory; the cache is of no use afterwards.
+    pub(super) fn abandon(&mut self) -> Vec<PageNumber> {
+        let mut pages: Vec<_> = std::mem::take(&mut self.orphans);
+        pages.extend(self.held.drain());
+        let installed = self
+            .arrived
+            .drain()
+            .filter(|(_, arrived)| arrived.installed.is_some());
+        pages.extend(installed.map(|(page, _)| page));
+        pages.sort_unstable();
+        pages.dedup();
+        pages
+    }
+
+    /// Queues a batch.
+    pub(super) fn arrive(&mut self, batch: Batch) {
+        for item in batch.items {
+            self.queued_bytes += bytes_of(&item);
+            let entry = match item {
+                Item::Committed { sequence, number } => Entry::Own(sequence, Ok(number)),
+                Item::Refused { sequence, why } => Entry::Own(sequence, Err(why)),
+                Item::Delta(delta) => Entry::Delta(delta),
+                Item::Page(page) => {
+                    let number = page.page;
+                    self.arrived.insert(
+                        number,
+                        Arrived {
+                            page,
+                            installed: None,
+                        },
+                    );
+                    Entry::Page(number)
+                }
+                Item::Lines(lines) => Entry::Lines(lines),
+                Item::Joined(member) => Entry::Joined(member),
+                Item::Left(incarnation) => Entry::Left(incarnation),
+            };
+            self.queue.push_back(entry);
+        }
+        if batch.last {
+            self.queue.push_back(Entry::End(batch.through));
+            self.finished = self.queue.len();
+            if self.queued_bytes > self.collapse_at {
+                self.collapse();
+            }
+        }
+    }
+
+    /// The answer to `sequence`, if it is in a finished group.
+    pub(super) fn answer(&self, sequence: CommitSequence) -> Option<Answer> {
+        // An answer arrives in the newest group, so the search from the end is short.
+        self.queue
+            .range(..self.finished)
+            .rev()
+            .find_map(|entry| match entry {
+                Entry::Own(own, answer) if *own == sequence => Some(*answer),
+                _ => None,
+            })
+    }
+
+    /// Whether `page` has arrived, and installs it for the running transaction if it can be.
+    pub(super) fn install(&mut self, page: PageNumber, memory: &impl Install) -> Arrival {
+        let Some(arrived) = self.arrived.get_mut(&page) else {
+            return Arrival::NotYet;
+        };
+        if arrived.page.base > self.snapshot {
+            return Arrival::TooOld;
+        }
+        if arrived.installed.is_none() {
+            install(&arrived.page, self.snapshot, memory);
+            arrived.installed = Some(self.snapshot);
+        }
+        Arrival::Installed
+    }
+
+    pub(super) fn has_arrived(&self, page: PageNumber) -> bool {
+        self.arrived.contains_key(&page)
+    }
+
+    pub(super) fn holds(&self, page: PageNumber) -> bool {
+        self.held.contains(&page)
+    }
+
+    /// The station gives up a page that it holds and that no queued fetch has brought.
+    pub(super) fn evict(&mut self, page: PageNumber, memory: &mut impl Pages) -> bool {
+        let held = !self.arrived.contains_key(&page) && self.held.remove(&page);
+        if held {
+            memory.evict(page);
+        }
+        held
+    }
+
+    /// Applies every finished group. `own` are the bytes of the station's commit in flight, which
+    /// are not in memory now; they are put back at their place in the order. Answers what became of
+    /// it.
+    pub(super) fn apply(
+        &mut self,
+        memory: &mut impl Pages,
+        own: Option<&WriteSet>,
+    ) -> Option<Answer> {
+        for page in self.orphans.drain(..) {
+            memory.evict(page);
+        }
+        let mut answer = None;
+        let mut refreshed: FxHashMap<PageNumber, CommitNumber> = FxHashMap::default();
+        let finished = std::mem::take(&mut self.finished);
+        for entry in self.queue.drain(..finished) {
+            match entry {
+                Entry::Delta(delta) => apply_held(&self.held, &delta.writes, memory),
+                Entry::Page(number) => {
+                    let arrived = self.arrived.remove(&number).expect("queued with its page");
+                    refreshed.insert(number, arrived.page.held_from);
+                    self.held.insert(number);
+                    settle_page(arrived, memory);
+                }
+                Entry::Lines(lines) => {
+                    refreshed.extend(lines.writes.sections().map(|s| (s.page(), lines.number)));
+                    apply_held(&self.held, &lines.writes, memory);
+                }
+                Entry::Own(_, result) => {
+                    if let (Ok(number), Some(writes)) = (result, own) {
+                        put_back(&self.held, &refreshed, number, writes, memory);
+                    }
+                    answer = Some(result);
+                }
+                Entry::Joined(member) => {
+                    self.members.insert(member.incarnation, member);
+                }
+                Entry::Left(incarnation) => {
+                    self.members.remove(&incarnation);
+                }
+                Entry::Members(members) => {
+                    self.members = members
+                        .into_iter()
+                        .map(|member| (member.incarnation, member))
+                        .collect();
+                }
+                Entry::End(through) => {
+                    assert!(self.snapshot <= through, "a snapshot never goes back");
+                    self.snapshot = through;
+                }
+            }
+        }
+        if self.queue.is_empty() {
+            self.queued_bytes = 0;
+        }
+        answer
+    }
+
+    /// If nothing of others waits beside the answer, there is nothing to put beneath own bytes:
+    /// takes the answer and moves the snapshot.
+    pub(super) fn answer_alone(&mut self) -> Option<Answer> {
+        let &mut [Entry::Own(_, answer), Entry::End(through)] = self.queue.make_contiguous() else {
+            return None;
+        };
+        if !self.orphans.is_empty() {
+            return None;
+        }
+        assert!(self.snapshot <= through, "a snapshot never goes back");
+        self.snapshot = through;
+        self.finished = 0;
+        self.queue.clear();
+        Some(answer)
+    }
+
+    /// The connection is lost: forgets what is not finished. Answers where the station stands once
+    /// it has applied the rest, and the pages that it then holds.
+    pub(super) fn cut(&mut self) -> (CommitNumber, Vec<PageNumber>) {
+        for entry in self.queue.drain(self.finished..) {
+            if let Entry::Page(page) = entry
+                && let Some(Arrived {
+                    installed: Some(_), ..
+                }) = self.arrived.remove(&page)
+            {
+                self.orphans.push(page);
+            }
+        }
+        let mut held: Vec<PageNumber> = self.held.iter().copied().collect();
+        held.extend(self.arrived.keys());
+        held.sort_unstable();
+        held.dedup();
+        let through = self.queue.iter().rev().find_map(|entry| match entry {
+            Entry::End(through) => Some(*through),
+            _ => None,
+        });
+        (through.unwrap_or(self.snapshot), held)
+    }
+
+    /// Merges all queued changes of a finished queue into one, bounded by the pages held. Queues
+    /// that hold an answer are left alone: they are applied at once.
+    fn collapse(&mut self) {
+        if self
+            .queue
+            .iter()
+            .any(|entry| matches!(entry, Entry::Own(..)))
+        {
+            return;
+        }
+        let mut overlay = Overlay::default();
+        let (mut kept, mut end) = (VecDeque::new(), self.snapshot);
+        let mut number = CommitNumber(0);
+        for entry in self.queue.drain(..) {
+            match entry {
+                Entry::Delta(delta) => overlay.add(&delta.writes),
+                Entry::Lines(lines) => {
+                    number = lines.number;
+                    overlay.add(&lines.writes);
+                }
+                Entry::Page(page) => {
+                    overlay.forget(page);
+                    kept.push_back(Entry::Page(page));
+                }
+                Entry::End(through) => end = through,
+                other => kept.push_back(other),
+            }
+        }
+        let writes = overlay.finish();
+        let pages = self
+            .arrived
+            .values()
+            .map(|arrived| page_bytes(&arrived.page));
+        self.queued_bytes = writes.as_bytes().len() + pages.sum::<usize>();
+        self.collapse_at = self.collapse_at.max(2 * self.queued_bytes);
+        kept.push_back(Entry::Lines(Box::new(Lines { number, writes })));
+        kept.push_back(Entry::End(end));
+        self.finished = kept.len();
+        self.queue = kept;
+    }
+}
+
+/// Puts a page into memory as of `through`.
+fn install(page: &Page, through: CommitNumber, memory: &impl Install) {
+    let mut changes = page
+        .since
+        .iter()
+        .take_while(|delta| delta.number <= through)
+        .peekable();
+    if changes.peek().is_none() {
+        return match &page.content {
+            Content::Zero => memory.install_zero(page.page),
+            Content::Bytes(bytes) => memory.install(page.page, whole(bytes)),
+        };
+    }
+    let mut bytes = match &page.content {
+        Content::Zero => [0; PAGE_BYTES],
+        Content::Bytes(bytes) => *whole(bytes),
+    };
+    for run in changes
+        .flat_map(|delta| delta.writes.sections())
+        .flat_map(|s| s.runs())
+    {
+        let at = usize::from(run.offset);
+        bytes[at..at + run.bytes.len()].copy_from_slice(run.bytes);
+    }
+    memory.install(page.page, &bytes);
+}
+
+/// The queue has reached a served page: brings it to the commit from which it is held.
+fn settle_page(arrived: Arrived, memory: &mut impl Pages) {
+    let page = arrived.page;
+    match arrived.installed {
+        None => install(&page, page.held_from, memory),
+        Some(snapshot) => {
+            for delta in page.since.iter().filter(|delta| delta.number > snapshot) {
+                delta
+                    .writes
+                    .sections()
+                    .for_each(|section| memory.apply(&section));
+            }
+        }
+    }
+}
+
+fn apply_held(held: &FxHashSet<PageNumber>, writes: &WriteSet, memory: &mut impl Pages) {
+    for section in writes
+        .sections()
+        .filter(|section| held.contains(&section.page()))
+    {
+        memory.apply(&section);
+    }
+}
+
+/// Puts the bytes of the station's own commit `number` into memory, but for pages that were
+/// brought to that commit or beyond already: after a resume the refreshed lines contain it.
+fn put_back(
+    held: &FxHashSet<PageNumber>,
+    refreshed: &FxHashMap<PageNumber, CommitNumber>,
+    number: CommitNumber,
+    writes: &WriteSet,
+    memory: &mut impl Pages,
+) {
+    for section in writes.sections() {
+        let page = section.page();
+        let beneath = refreshed.get(&page).is_none_or(|refresh| *refresh < number);
+        if beneath && held.contains(&page) {
+            memory.apply(&section);
+        }
+    }
+}
+
+/// The session has checked the length when the page arrived.
+fn whole(bytes: &bytes::Bytes) -> &PageBytes {
+    bytes[..].try_into().expect("checked on arrival")
+}
+
+fn page_bytes(page: &Page) -> usize {
+    let since: usize = page
+        .since
+        .iter()
+        .map(|delta| delta.writes.as_bytes().len())
+        .sum();
+    PAGE_BYTES + since
+}
+
+fn bytes_of(item: &Item) -> usize {
+    match item {
+        Item::Delta(delta) => delta.writes.as_bytes().len(),
+        Item::Lines(lines) => lines.writes.as_bytes().len(),
+        Item::Page(page) => page_bytes(page),
+        Item::Committed { .. } | Item::Refused { .. } | Item::Joined(_) | Item::Left(_) => 0,
+    }
+}

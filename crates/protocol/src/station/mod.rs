@@ -1,0 +1,488 @@
+//! A station: its session with the leader, the pages it holds, and the one transaction it runs.
+//!
+//! ```text
+//!            connected          Welcome                  refused for good
+//!   Waiting ----------> Opening --------> Active           +--> Ended
+//!      ^                   |                |              |
+//!      +-- disconnected ---+----------------+--------------+
+//!
+//!   Active:  begin --> running --> (miss --> running)* --> commit --> answered --> settle
+//!                         |                                  |
+//!                         +--> abort                         +--> the connection may be lost and
+//!                                                                 resumed; the same id is sent again
+//! ```
+//!
+//! The memory that holds the pages is the caller's; it is lent to the calls that change it. Between
+//! [`begin`](Station::begin) and [`settle`](Station::settle) or [`abort`](Station::abort) no page
+//! that a transaction can have seen is changed.
+//!
+//! **Invariants**: stream sequences are dense; messages of an older term or generation change
+//! nothing; a transaction is answered `Committed` or `Refused` at most once, and `Unknown` only if
+//! the leader dropped this incarnation while the request was under way.
+
+mod cache;
+mod overlay;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use plurix_wire::message::{
+    Commit, CommitRefusal, FETCH_PAGES_MAX, Member, PageLines, PageRun, Request, SessionRefusal,
+    ToLeader, Welcome,
+};
+use plurix_wire::{
+    CommitNumber, CommitSequence, Generation, Incarnation, PAGE_BYTES, PageBytes, PageNumber,
+    Section, StationId, StreamSequence, Term, WriteSet,
+};
+
+use crate::{Span, Time};
+use cache::{Arrival, Cache};
+pub use session::StreamError;
+
+/// Memory into which missing pages can be put while a transaction runs.
+pub trait Install {
+    /// Makes an absent page present with these bytes.
+    fn install(&self, page: PageNumber, bytes: &PageBytes);
+    /// Makes an absent page present, all zero.
+    fn install_zero(&self, page: PageNumber);
+}
+
+/// Memory between transactions.
+pub trait Pages: Install {
+    /// Writes all runs of the section into a present page.
+    fn apply(&mut self, section: &Section<'_>);
+    /// Makes a present page absent.
+    fn evict(&mut self, page: PageNumber);
+    /// The transaction's bytes stay.
+    fn finish(&mut self);
+    /// The transaction's bytes are replaced by those before it.
+    fn rollback(&mut self);
+}
+
+/// Wishes and bounds of a station.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The number it wants, if any.
+    pub station: Option<StationId>,
+    /// It runs no activities.
+    pub observer: bool,
+    /// It says something at least this often.
+    pub heartbeat: Span,
+    /// A leader silent for longer is given up, and the connection with it.
+    pub silence_max: Span,
+    /// Bytes of changes that may wait before they are merged.
+    pub queue_bytes_max: usize,
+    /// Most pages fetched ahead when misses are sequential; 1 for none.
+    pub read_ahead: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            station: None,
+            observer: false,
+            heartbeat: Span::from_millis(100),
+            silence_max: Span::from_millis(2_000),
+            queue_bytes_max: 8 << 20,
+            read_ahead: 32,
+        }
+    }
+}
+
+/// Where the session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// There is no connection.
+    Waiting,
+    /// The leader has been asked to begin or resume the session.
+    Opening,
+    /// The station is a member.
+    Active,
+    /// The leader wants no session with this station; the caller decides what now.
+    Ended(SessionRefusal),
+}
+
+/// What became of a missing page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// It has been asked for; wait.
+    Pending,
+    /// It is in memory.
+    Installed,
+    /// The history no longer reaches back to the transaction's snapshot: run it again.
+    SnapshotTooOld,
+    /// The incarnation ended; the transaction must be given up.
+    Lost,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the heap, at this number.
+    Committed(CommitNumber),
+    /// It is not; run it again.
+    Refused(CommitRefusal),
+    /// The incarnation ended before the request was sent: it is not in the heap.
+    Lost,
+    /// The incarnation ended while the request was under way: it may or may not be in the heap.
+    Unknown,
+}
+
+/// What the leader says to a commit.
+type Answer = Result<CommitNumber, CommitRefusal>;
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Ok(number) => Self::Committed(number),
+            Err(why) => Self::Refused(why),
+        }
+    }
+}
+
+/// The state machine of one station.
+#[derive(Debug)]
+pub struct Station {
+    settings: Settings,
+    state: State,
+    session: Option<Session>,
+    cache: Cache,
+    out: VecDeque<ToLeader>,
+    transaction: Transaction,
+    /// Pages asked for that have not arrived.
+    awaited: BTreeSet<PageNumber>,
+    last_miss: Option<PageNumber>,
+    ahead: u32,
+    heard: Time,
+    said: Time,
+}
+
+/// What the leader told of the current incarnation.
+#[derive(Debug, Clone)]
+struct Session {
+    station: StationId,
+    incarnation: Incarnation,
+    term: Term,
+    generation: Generation,
+    heap_bytes: u64,
+    stream: StreamSequence,
+    /// The newest request.
+    sequence: CommitSequence,
+    /// No outcome is needed up to here.
+    settled: CommitSequence,
+}
+
+/// The one transaction of a station.
+#[derive(Debug)]
+enum Transaction {
+    None,
+    Running,
+    /// The incarnation under it ended.
+    Doomed,
+    Committing(Commit),
+    /// The incarnation ended with the request under way; this is known of it.
+    Decided(Outcome),
+}
+
+impl Station {
+    /// A station that has no connection yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let queue_bytes_max = settings.queue_bytes_max;
+        Self {
+            settings,
+            state: State::Waiting,
+            session: None,
+            cache: Cache::new(CommitNumber(0), &[], Vec::new(), queue_bytes_max),
+            out: VecDeque::new(),
+            transaction: Transaction::None,
+            awaited: BTreeSet::new(),
+            last_miss: None,
+            ahead: 1,
+            heard: Time(0),
+            said: Time(0),
+        }
+    }
+
+    /// Where the session stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The next message for the leader.
+    pub fn poll(&mut self) -> Option<ToLeader> {
+        self.out.pop_front()
+    }
+
+    /// This life, once the leader has given it.
+    #[must_use]
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.session.as_ref().map(|session| session.incarnation)
+    }
+
+    /// This station's number, once the leader has given it.
+    #[must_use]
+    pub fn station(&self) -> Option<StationId> {
+        self.session.as_ref().map(|session| session.station)
+    }
+
+    /// Size of the heap in bytes, once the leader has told it.
+    #[must_use]
+    pub fn heap_bytes(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.heap_bytes)
+    }
+
+    /// The generation this incarnation lives in, once the leader has told it.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.session.as_ref().map(|session| session.generation)
+    }
+
+    /// The commit at which the station sees the heap.
+    #[must_use]
+    pub fn snapshot(&self) -> CommitNumber {
+        self.cache.snapshot()
+    }
+
+    /// Who lives as of the snapshot.
+    #[must_use]
+    pub fn members(&self) -> &BTreeMap<Incarnation, Member> {
+        self.cache.members()
+    }
+
+    /// How many pages the station holds.
+    #[must_use]
+    pub fn pages_held(&self) -> usize {
+        self.cache.held()
+    }
+
+    /// Whether changes of others wait to be applied.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.cache.is_idle()
+    }
+
+    /// Begins a transaction: brings memory to the newest snapshot that has arrived. `None` while
+    /// the station is no member.
+    ///
+    /// # Panics
+    /// If a transaction is running.
+    pub fn begin(&mut self, memory: &mut impl Pages) -> Option<CommitNumber> {
+        assert!(
+            matches!(self.transaction, Transaction::None),
+            "one transaction at a time"
+        );
+        self.session.as_ref()?;
+        if !self.cache.is_idle() {
+            self.cache.apply(memory, None);
+        }
+        self.transaction = Transaction::Running;
+        Some(self.cache.snapshot())
+    }
+
+    /// The running transaction needs a page that is not in memory.
+    pub fn miss(&mut self, page: PageNumber, memory: &impl Install) -> Miss {
+        if matches!(self.transaction, Transaction::Doomed) {
+            return Miss::Lost;
+        }
+        debug_assert!(matches!(self.transaction, Transaction::Running));
+        match self.cache.install(page, memory) {
+            Arrival::Installed => return Miss::Installed,
+            Arrival::TooOld => return Miss::SnapshotTooOld,
+            Arrival::NotYet => {}
+        }
+        if self.awaited.contains(&page) {
+            return Miss::Pending;
+        }
+        let sequential = self
+            .last_miss
+            .is_some_and(|last| last.0.checked_add(1) == Some(page.0));
+        self.ahead = if sequential {
+            (self.ahead * 2).min(self.settings.read_ahead)
+        } else {
+            1
+        };
+        let run = self.absent_run(page, self.ahead.max(1));
+        self.last_miss = Some(PageNumber(page.0 + (run.count - 1)));
+        self.fetch(run);
+        Miss::Pending
+    }
+
+    /// Asks for pages that will be needed; those that are here or under way are left out.
+    pub fn prefetch(&mut self, first: PageNumber, count: u32) {
+        if matches!(self.state, State::Active) {
+            let mut page = u64::from(first.0);
+            let end = page + u64::from(count);
+            while page < end {
+                let number = PageNumber(page as u32);
+                let most = (end - page).min(u64::from(FETCH_PAGES_MAX)) as u32;
+                if self.is_absent(number) {
+                    let run = self.absent_run(number, most);
+                    page += u64::from(run.count);
+                    self.fetch(run);
+                } else {
+                    page += 1;
+                }
+            }
+        }
+    }
+
+    /// Asks the leader to commit the running transaction.
+    pub fn commit(&mut self, reads: Vec<PageLines>, writes: WriteSet) {
+        match self.transaction {
+            Transaction::Doomed => {}
+            Transaction::Running => {
+                let snapshot = self.cache.snapshot();
+                let session = self
+                    .session
+                    .as_mut()
+                    .expect("a transaction runs in a session");
+                session.sequence = session.sequence.next();
+                let (sequence, acknowledged) = (session.sequence, session.settled);
+                let commit = Commit {
+                    sequence,
+                    acknowledged,
+                    snapshot,
+                    reads,
+                    writes,
+                };
+                self.transaction = Transaction::Committing(commit.clone());
+                self.request(Request::Commit(commit));
+            }
+            _ => panic!("no transaction is running"),
+        }
+    }
+
+    /// Whether [`settle`](Self::settle) will answer.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        match &self.transaction {
+            Transaction::Committing(commit) => self.cache.answer(commit.sequence).is_some(),
+            Transaction::Doomed | Transaction::Decided(_) => true,
+            Transaction::None | Transaction::Running => false,
+        }
+    }
+
+    /// Ends the transaction that was asked to commit; memory is then as of the new snapshot.
+    ///
+    /// # Panics
+    /// If there is no answer yet.
+    pub fn settle(&mut self, memory: &mut impl Pages) -> Outcome {
+        match std::mem::replace(&mut self.transaction, Transaction::None) {
+            Transaction::Doomed => {
+                memory.rollback();
+                Outcome::Lost
+            }
+            Transaction::Decided(outcome) => {
+                memory.rollback();
+                outcome
+            }
+            Transaction::Committing(commit) => self.settle_commit(&commit, memory).into(),
+            Transaction::None | Transaction::Running => panic!("nothing was asked to commit"),
+        }
+    }
+
+    fn settle_commit(&mut self, commit: &Commit, memory: &mut impl Pages) -> Answer {
+        let session = self
+            .session
+            .as_mut()
+            .expect("a commit is answered in its session");
+        session.settled = commit.sequence;
+        match self.cache.answer_alone() {
+            Some(answer) => {
+                match answer {
+                    Ok(_) => memory.finish(),
+                    Err(_) => memory.rollback(),
+                }
+                answer
+            }
+            None => {
+                memory.rollback();
+                let answer = self.cache.apply(memory, Some(&commit.writes));
+                answer.expect("settled before the answer came")
+            }
+        }
+    }
+
+    /// Ends the running transaction without a trace; also one that has only read.
+    pub fn abort(&mut self, memory: &mut impl Pages) {
+        debug_assert!(matches!(
+            self.transaction,
+            Transaction::Running | Transaction::Doomed
+        ));
+        memory.rollback();
+        self.transaction = Transaction::None;
+    }
+
+    /// Gives up pages, between transactions.
+    pub fn evict(&mut self, pages: impl IntoIterator<Item = PageNumber>, memory: &mut impl Pages) {
+        assert!(
+            matches!(self.transaction, Transaction::None),
+            "evict between transactions"
+        );
+        let mut dropped: Vec<PageNumber> = pages
+            .into_iter()
+            .filter(|page| self.cache.evict(*page, memory))
+            .collect();
+        dropped.sort_unstable();
+        if !dropped.is_empty() && matches!(self.state, State::Active) {
+            self.request(Request::Drop {
+                pages: PageRun::compact(dropped),
+            });
+        }
+    }
+
+    fn is_absent(&self, page: PageNumber) -> bool {
+        !self.cache.holds(page) && !self.cache.has_arrived(page) && !self.awaited.contains(&page)
+    }
+
+    /// Up to `most` pages from `first` on that are not here, as far as they are neighbours.
+    fn absent_run(&self, first: PageNumber, most: u32) -> PageRun {
+        let pages = self.heap_bytes().unwrap_or(0) / PAGE_BYTES as u64;
+        let fits = pages
+            .saturating_sub(u64::from(first.0))
+            .min(u64::from(most)) as u32;
+        let absent = (1..fits).take_while(|ahead| self.is_absent(PageNumber(first.0 + ahead)));
+        PageRun {
+            first,
+            count: 1 + absent.count() as u32,
+        }
+    }
+
+    fn fetch(&mut self, run: PageRun) {
+        if matches!(self.state, State::Active) {
+            self.awaited.extend(run.pages());
+            self.request(Request::Fetch {
+                run,
+                snapshot: self.cache.snapshot(),
+            });
+        }
+    }
+
+    /// Says something within the session; what is said without one is said again after a resume.
+    fn request(&mut self, request: Request) {
+        if let (State::Active, Some(session)) = (self.state, &self.session) {
+            self.out.push_back(ToLeader::Request {
+                incarnation: session.incarnation,
+                generation: session.generation,
+                request,
+            });
+        }
+    }
+}
+
+impl Session {
+    fn new(welcome: &Welcome) -> Self {
+        Self {
+            station: welcome.station,
+            incarnation: welcome.incarnation,
+            term: welcome.term,
+            generation: welcome.generation,
+            heap_bytes: welcome.heap_bytes,
+            stream: StreamSequence(0),
+            sequence: CommitSequence(0),
+            settled: CommitSequence(0),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The session of a station: opening, resuming, hearing the leader, and starting a new life when
+//! the leader has given up the old one.
+
+use plurix_wire::message::{
+    Batch, Content, Delta, Item, Join, PageRun, Request, Resume, SessionRefusal, ToLeader,
+    ToStation, Welcome,
+};
+use plurix_wire::{Incarnation, PAGE_BYTES, PageNumber, StreamSequence};
+
+use super::cache::Cache;
+use super::{Outcome, Session, State, Station, Transaction};
+use crate::Time;
+
+/// Why a connection to the leader is of no use any more. The caller closes it and connects again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// A batch is missing.
+    #[error("batch {found} follows {newest}; reconnecting")]
+    Gap {
+        /// The newest batch received.
+        newest: StreamSequence,
+        /// The batch that came.
+        found: StreamSequence,
+    },
+    /// The leader said something that makes no sense here.
+    #[error("the leader broke the protocol: {0}")]
+    Violation(&'static str),
+}
+
+impl Station {
+    /// A connection to a page server has been made: asks to begin or resume the session.
+    pub fn connected(&mut self, now: Time) {
+        assert!(
+            !matches!(self.state, State::Active),
+            "one connection at a time"
+        );
+        self.state = State::Opening;
+        (self.heard, self.said) = (now, now);
+        self.out.clear();
+        let message = match &mut self.session {
+            None => ToLeader::Join(Join {
+                station: self.settings.station,
+                observer: self.settings.observer,
+            }),
+            Some(session) => {
+                session.stream = StreamSequence(0);
+                let (through, held) = self.cache.cut();
+                ToLeader::Resume(Resume {
+                    incarnation: session.incarnation,
+                    generation: session.generation,
+                    through,
+                    pages: PageRun::compact(held),
+                })
+            }
+        };
+        self.out.push_back(message);
+    }
+
+    /// The connection is lost.
+    pub fn disconnected(&mut self) {
+        if !matches!(self.state, State::Ended(_)) {
+            self.state = State::Waiting;
+        }
+        self.out.clear();
+        self.awaited.clear();
+    }
+
+    /// Takes a message of the leader.
+    ///
+    /// # Errors
+    /// [`StreamError`] if the connection must be given up; nothing of the message was used.
+    pub fn handle(&mut self, now: Time, message: ToStation) -> Result<(), StreamError> {
+        self.heard = now;
+        match message {
+            ToStation::Welcome(welcome) => self.welcome(welcome),
+            ToStation::Batch(batch) => self.batch(batch),
+            ToStation::Refused(refusal) => {
+                self.refused(refusal);
+                Ok(())
+            }
+            ToStation::Status(_) | ToStation::Stopping => Err(StreamError::Violation(
+                "an answer to a question that was not asked",
+            )),
+        }
+    }
+
+    /// Says that the station is alive, if it has been silent; answers whether the leader has been
+    /// silent for too long and the connection must be given up.
+    pub fn tick(&mut self, now: Time) -> bool {
+        if matches!(self.state, State::Active) && now.since(self.said) >= self.settings.heartbeat {
+            self.said = now;
+            self.request(Request::Heartbeat);
+        }
+        let listening = matches!(self.state, State::Active | State::Opening);
+        listening && now.since(self.heard) > self.settings.silence_max
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Time {
+        self.said + self.settings.heartbeat
+    }
+
+    /// Ends the session in order.
+    pub fn leave(&mut self) {
+        self.request(Request::Leave);
+    }
+
+    fn welcome(&mut self, welcome: Welcome) -> Result<(), StreamError> {
+        if !matches!(self.state, State::Opening) {
+            return Err(StreamError::Violation("a second welcome"));
+        }
+        self.state = State::Active;
+        self.settings.station = Some(welcome.station);
+        let queue_bytes_max = self.settings.queue_bytes_max;
+        match &mut self.session {
+            Some(session) => {
+                if session.incarnation != welcome.incarnation || welcome.term < session.term {
+                    self.state = State::Opening;
+                    return Err(StreamError::Violation("welcome for another life"));
+                }
+                session.term = welcome.term;
+                session.generation = welcome.generation;
+                self.cache.resume_members(welcome.members);
+                if let Transaction::Committing(commit) = &self.transaction
+                    && self.cache.answer(commit.sequence).is_none()
+                {
+                    let again = commit.clone();
+                    self.request(Request::Commit(again));
+                }
+            }
+            None => {
+                self.session = Some(Session::new(&welcome));
+                let orphans = self.cache.abandon();
+                self.cache =
+                    Cache::new(welcome.through, &welcome.members, orphans, queue_bytes_max);
+            }
+        }
+        Ok(())
+    }
+
+    /// The leader ends the session. If that is because it does not know this life any more, the
+    /// station begins a new one.
+    fn refused(&mut self, refusal: SessionRefusal) {
+        match refusal {
+            SessionRefusal::UnknownIncarnation | SessionRefusal::RolledBack { .. } => {
+                self.state = State::Waiting;
+                self.session = None;
+                self.awaited.clear();
+                self.transaction = match std::mem::replace(&mut self.transaction, Transaction::None)
+                {
+                    Transaction::Running => Transaction::Doomed,
+                    Transaction::Committing(commit) => {
+                        let answer = self.cache.answer(commit.sequence);
+                        Transaction::Decided(answer.map_or(Outcome::Unknown, Outcome::from))
+                    }
+                    other => other,
+                };
+            }
+            other => self.state = State::Ended(other),
+        }
+    }
+
+    fn batch(&mut self, batch: Batch) -> Result<(), StreamError> {
+        let Some(session) = &mut self.session else {
+            return Err(StreamError::Violation("a batch before the welcome"));
+        };
+        if batch.term != session.term || batch.generation != session.generation {
+            return Ok(()); // From an earlier leadership or heap: changes nothing.
+        }
+        if batch.sequence != session.stream.next() {
+            return Err(StreamError::Gap {
+                newest: session.stream,
+                found: batch.sequence,
+            });
+        }
+        if !is_sound(&batch, |page| self.awaited.contains(&page)) {
+            return Err(StreamError::Violation(
+                "a page that is none, or was not asked for",
+            ));
+        }
+        session.stream = batch.sequence;
+        for item in &batch.items {
+            if let Item::Page(page) = item {
+                self.awaited.remove(&page.page);
+            }
+        }
+        self.cache.arrive(batch);
+        Ok(())
+    }
+
+    /// Whether the leader counts this life among the living, as of the snapshot.
+    #[must_use]
+    pub fn is_alive(&self, incarnation: Incarnation) -> bool {
+        self.cache.members().contains_key(&incarnation)
+    }
+}
+
+/// What decoding cannot tell of a batch: its pages were asked for, are whole, and come with
+/// changes of their own.
+fn is_sound(batch: &Batch, is_awaited: impl Fn(PageNumber) -> bool) -> bool {
+    batch.items.iter().all(|item| match item {
+        Item::Page(page) => {
+            let whole = match &page.content {
+                Content::Zero => true,
+                Content::Bytes(bytes) => bytes.len() == PAGE_BYTES,
+            };
+            let own = |delta: &Delta| delta.writes.sections().all(|s| s.page() == page.page);
+            let ordered = page.base <= page.held_from;
+            is_awaited(page.page) && whole && ordered && page.since.iter().all(own)
+        }
+        _ => true,
+    })
+}

@@ -1,0 +1,253 @@
+//! Connections between stations and the leader: ordered each on its own, slow, late, and lost at
+//! any moment together with what was under way.
+//!
+//! ```text
+//!   station                                leader
+//!     | ---- frames, in order ------------> |     arrival = departure + delay, never overtaking
+//!     | <--- frames, a bounded window ----- |     departure waits for the link's speed
+//!     X      cut: frames under way vanish   X     each end learns it after a time of its own
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use plurix_protocol::{ConnectionId, Span, Time};
+use plurix_wire::frame;
+use serde::Serialize;
+
+use crate::random::Random;
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Leader,
+    Station,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Leader => Self::Station,
+            Self::Station => Self::Leader,
+        }
+    }
+}
+
+/// What connections are like.
+#[derive(Debug, Clone)]
+pub(crate) struct Weather {
+    /// Time that a frame travels, in microseconds.
+    pub(crate) delay_us: Range<u64>,
+    /// Time that a slow link takes for a byte, in nanoseconds.
+    pub(crate) slow_ns: u64,
+    /// How many of a hundred links are slow.
+    pub(crate) slow_percent: u64,
+    /// Bytes under way after which the leader must wait.
+    pub(crate) window_bytes: usize,
+    /// Time until an end notices that a connection was cut, in microseconds.
+    pub(crate) notice_us: Range<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Pipe {
+    frames: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// The last frame's departure and arrival.
+    departed: Time,
+    arrived: Time,
+}
+
+#[derive(Debug)]
+struct Link {
+    member: usize,
+    /// Frames towards the leader, and towards the station.
+    pipes: [Pipe; 2],
+    /// Whether the leader's and the station's end believe in it.
+    open: [bool; 2],
+    severed: bool,
+    /// The station's process ended, and the leader's kernel knows.
+    died: bool,
+    byte_ns: u64,
+}
+
+/// All connections.
+#[derive(Debug)]
+pub(crate) struct Network {
+    weather: Weather,
+    links: BTreeMap<ConnectionId, Link>,
+    connections: u64,
+    random: Random,
+    /// Bytes that went over any link.
+    pub(crate) bytes: u64,
+}
+
+impl Network {
+    pub(crate) fn new(weather: Weather, random: Random) -> Self {
+        Self {
+            weather,
+            links: BTreeMap::new(),
+            connections: 0,
+            random,
+            bytes: 0,
+        }
+    }
+
+    /// Faults are over: links that are made from now on are quick.
+    pub(crate) fn calm(&mut self) {
+        self.weather.slow_percent = 0;
+        self.weather.delay_us = 20..200;
+        self.links.values_mut().for_each(|link| link.byte_ns = 0);
+    }
+
+    pub(crate) fn delay(&mut self) -> Span {
+        let range = self.weather.delay_us.clone();
+        self.random.micros(range)
+    }
+
+    pub(crate) fn connect(&mut self, member: usize) -> ConnectionId {
+        self.connections += 1;
+        let id = ConnectionId(self.connections);
+        let slow = self.random.chance(self.weather.slow_percent);
+        let link = Link {
+            member,
+            pipes: Default::default(),
+            open: [true; 2],
+            severed: false,
+            died: false,
+            byte_ns: if slow { self.weather.slow_ns } else { 0 },
+        };
+        self.links.insert(id, link);
+        id
+    }
+
+    /// Puts a message under way; answers when it will arrive, if ever.
+    pub(crate) fn send<M: Serialize>(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        to: Side,
+        message: &M,
+    ) -> Option<Time> {
+        let delay = self.delay();
+        let link = self.links.get_mut(&id)?;
+        if link.severed || !link.open[to as usize] {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes).expect("the protocol bounds its messages");
+        let pipe = &mut link.pipes[to as usize];
+        pipe.departed = now.max(pipe.departed) + Span(link.byte_ns * bytes.len() as u64);
+        pipe.arrived = pipe.arrived.max(pipe.departed + delay);
+        pipe.bytes += bytes.len();
+        self.bytes += bytes.len() as u64;
+        pipe.frames.push_back(bytes);
+        Some(pipe.arrived)
+    }
+
+    /// The frame that has arrived, unless it was lost.
+    pub(crate) fn receive(&mut self, id: ConnectionId, at: Side) -> Option<Vec<u8>> {
+        let link = self.links.get_mut(&id)?;
+        let pipe = &mut link.pipes[at as usize];
+        let bytes = pipe.frames.pop_front()?;
+        pipe.bytes -= bytes.len();
+        link.open[at as usize].then_some(bytes)
+    }
+
+    /// Whether the leader may put another batch on its way.
+    pub(crate) fn has_room(&self, id: ConnectionId) -> bool {
+        self.links
+            .get(&id)
+            .is_none_or(|link| link.pipes[Side::Station as usize].bytes < self.weather.window_bytes)
+    }
+
+    pub(crate) fn member(&self, id: ConnectionId) -> Option<usize> {
+        self.links.get(&id).map(|link| link.member)
+    }
+
+    /// Whether this end believes in the connection.
+    pub(crate) fn is_open(&self, id: ConnectionId, side: Side) -> bool {
+        self.links
+            .get(&id)
+            .is_some_and(|link| link.open[side as usize])
+    }
+
+    /// This end closes. Answers when the other one will know; what it had sent arrives before, unless
+    /// `lossy`.
+    pub(crate) fn close(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        side: Side,
+        lossy: bool,
+    ) -> Option<Time> {
+        let delay = self.delay();
+        let link = self.links.get_mut(&id)?;
+        link.open[side as usize] = false;
+        if lossy {
+            sever(link);
+        }
+        let other = side.other() as usize;
+        let when = link.open[other].then(|| link.pipes[other].arrived.max(now) + delay);
+        self.sweep(id);
+        when
+    }
+
+    /// The station's process ended and its kernel says so.
+    pub(crate) fn prove_death(&mut self, id: ConnectionId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.died = true;
+        }
+    }
+
+    /// The connection breaks; answers when the leader's and the station's end will know.
+    pub(crate) fn cut(&mut self, now: Time, id: ConnectionId) -> Option<[Time; 2]> {
+        let notice = self.weather.notice_us.clone();
+        let spans = [
+            self.random.micros(notice.clone()),
+            self.random.micros(notice),
+        ];
+        let link = self.links.get_mut(&id)?;
+        sever(link);
+        Some(spans.map(|span| now + span))
+    }
+
+    /// Nothing arrives at this end before `until`.
+    pub(crate) fn stall(&mut self, id: ConnectionId, at: Side, until: Time) {
+        if let Some(link) = self.links.get_mut(&id) {
+            let pipe = &mut link.pipes[at as usize];
+            pipe.arrived = pipe.arrived.max(until);
+        }
+    }
+
+    /// This end learns of the close; answers whether it did not know, and the station died.
+    pub(crate) fn closed(&mut self, id: ConnectionId, side: Side) -> Option<bool> {
+        let link = self.links.get_mut(&id)?;
+        let died = link.died;
+        let news = std::mem::take(&mut link.open[side as usize]);
+        self.sweep(id);
+        news.then_some(died)
+    }
+
+    /// The connections that this end believes in.
+    pub(crate) fn open(&self, side: Side) -> Vec<ConnectionId> {
+        let open = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.open[side as usize]);
+        open.map(|(id, _)| *id).collect()
+    }
+
+    fn sweep(&mut self, id: ConnectionId) {
+        if self.links.get(&id).is_some_and(|link| link.open == [false; 2]) {
+            self.links.remove(&id);
+        }
+    }
+}
+
+fn sever(link: &mut Link) {
+    link.severed = true;
+    for pipe in &mut link.pipes {
+        pipe.frames.clear();
+        pipe.bytes = 0;
+    }
+}

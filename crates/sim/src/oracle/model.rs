@@ -1,0 +1,219 @@
+//! The heap as the log tells it, at every commit that anybody may still see: what a program reads
+//! is compared with this.
+//!
+//! ```text
+//!   generation 0   c1 c2 c3 c4 c5         lost by generation 1: c4 c5
+//!   generation 1            c4' c5'       a station of generation 0 still sees c4 and c5
+//! ```
+
+use std::collections::BTreeMap;
+
+use plurix_wire::{
+    CommitId, CommitNumber, Generation, LINE_BYTES, LINES_PER_PAGE, LineNumber, PageBytes,
+    PageNumber, WriteSet,
+};
+
+/// A commit as seen by those who live in a generation; ordered by generation, then number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Moment {
+    pub(crate) generation: Generation,
+    pub(crate) number: CommitNumber,
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.generation, self.number)
+    }
+}
+
+type Line = [u8; LINE_BYTES];
+
+/// When something was written, and which generation lost it.
+#[derive(Debug, Clone, Copy)]
+struct Era {
+    written: Moment,
+    lost_by: Option<Generation>,
+}
+
+impl Era {
+    /// Whether it belongs to what `generation` sees.
+    fn is_seen_by(&self, generation: Generation) -> bool {
+        self.written.generation <= generation
+            && self.lost_by.is_none_or(|lost_by| lost_by > generation)
+    }
+}
+
+/// A commit in the log.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    era: Era,
+    pub(crate) id: CommitId,
+    pub(crate) writes: WriteSet,
+}
+
+/// Every version of every line.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    commits: Vec<Truth>,
+    lines: BTreeMap<LineNumber, Vec<(Era, Line)>>,
+    /// The ids that the log holds now.
+    ids: BTreeMap<CommitId, CommitNumber>,
+    newest: Moment,
+}
+
+impl Model {
+    /// The newest commit of the log.
+    pub(crate) fn newest(&self) -> Moment {
+        self.newest
+    }
+
+    /// The number under which the log holds `id`.
+    pub(crate) fn number_of(&self, id: CommitId) -> Option<CommitNumber> {
+        self.ids.get(&id).copied()
+    }
+
+    /// The commit that has number `at.number` in the eyes of `at.generation`.
+    pub(crate) fn commit(&self, at: Moment) -> Option<&Truth> {
+        self.commits.iter().rev().find(|truth| {
+            truth.era.written.number == at.number && truth.era.is_seen_by(at.generation)
+        })
+    }
+
+    pub(crate) fn append(&mut self, at: Moment, id: CommitId, writes: WriteSet) {
+        let era = Era {
+            written: at,
+            lost_by: None,
+        };
+        for section in writes.sections() {
+            for line in section.lines().lines() {
+                let number = LineNumber::new(section.page(), line as u32);
+                let versions = self.lines.entry(number).or_default();
+                let before = versions.iter().rev().find(|(era, _)| era.lost_by.is_none());
+                let mut bytes = before.map_or([0; LINE_BYTES], |(_, bytes)| *bytes);
+                let start = line * LINE_BYTES;
+                for run in section.runs() {
+                    let at = usize::from(run.offset);
+                    let from = at.max(start);
+                    let to = (at + run.bytes.len()).min(start + LINE_BYTES);
+                    if from < to {
+                        bytes[from - start..to - start]
+                            .copy_from_slice(&run.bytes[from - at..to - at]);
+                    }
+                }
+                versions.push((era, bytes));
+            }
+        }
+        self.ids.insert(id, at.number);
+        self.commits.push(Truth { era, id, writes });
+        self.newest = at;
+    }
+
+    /// `generation` begins at `cut`: what came after it is seen by older generations only.
+    pub(crate) fn begin_generation(&mut self, generation: Generation, cut: CommitNumber) {
+        let lose = |era: &mut Era| {
+            if era.written.number > cut && era.lost_by.is_none() {
+                era.lost_by = Some(generation);
+            }
+        };
+        self.commits.iter_mut().for_each(|truth| lose(&mut truth.era));
+        let versions = self.lines.values_mut().flatten();
+        versions.for_each(|(era, _)| lose(era));
+        self.ids.retain(|_, number| *number <= cut);
+        self.newest = Moment {
+            generation,
+            number: cut,
+        };
+    }
+
+    /// What came after `number` never happened: nobody can have seen it.
+    pub(crate) fn forget_after(&mut self, number: CommitNumber) {
+        let stays = |era: &Era| era.written.number <= number || era.lost_by.is_some();
+        self.commits.retain(|truth| stays(&truth.era));
+        for versions in self.lines.values_mut() {
+            versions.retain(|(era, _)| stays(era));
+        }
+        self.ids.retain(|_, kept| *kept <= number);
+        self.newest.number = self.newest.number.min(number);
+    }
+
+    /// The newest commit before `at` that wrote `line`; zero if there is none.
+    pub(crate) fn last_writer(&self, line: LineNumber, at: Moment) -> CommitNumber {
+        let versions = self.lines.get(&line).into_iter().flatten().rev();
+        let mut seen = versions
+            .map(|(era, _)| era)
+            .filter(|era| era.is_seen_by(at.generation));
+        seen.find(|era| era.written.number < at.number)
+            .map_or(CommitNumber(0), |era| era.written.number)
+    }
+
+    /// The bytes of `line` after commit `at`.
+    pub(crate) fn line(&self, line: LineNumber, at: Moment) -> Line {
+        let versions = self.lines.get(&line).into_iter().flatten().rev();
+        versions
+            .filter(|(era, _)| era.is_seen_by(at.generation) && era.written.number <= at.number)
+            .map(|(_, bytes)| *bytes)
+            .next()
+            .unwrap_or([0; LINE_BYTES])
+    }
+
+    /// The byte at `offset` of the heap after commit `at`.
+    pub(crate) fn byte(&self, offset: u64, at: Moment) -> u8 {
+        let line = self.line(LineNumber(offset / LINE_BYTES as u64), at);
+        line[(offset % LINE_BYTES as u64) as usize]
+    }
+
+    /// The bytes of `page` after commit `at`.
+    pub(crate) fn page(&self, page: PageNumber, at: Moment) -> Box<PageBytes> {
+        let mut bytes = Box::new([0; plurix_wire::PAGE_BYTES]);
+        let first = LineNumber::new(page, 0);
+        let last = LineNumber::new(page, LINES_PER_PAGE as u32 - 1);
+        for (line, _) in self.lines.range(first..=last) {
+            let start = line.index() * LINE_BYTES;
+            bytes[start..start + LINE_BYTES].copy_from_slice(&self.line(*line, at));
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plurix_wire::WriteSetBuilder;
+
+    fn write(value: u8) -> WriteSet {
+        let mut builder = WriteSetBuilder::new();
+        builder.push(PageNumber(0), 60, &[value; 8]);
+        builder.finish()
+    }
+
+    fn at(generation: u32, number: u64) -> Moment {
+        Moment {
+            generation: Generation(generation),
+            number: CommitNumber(number),
+        }
+    }
+
+    #[test]
+    fn each_generation_sees_its_own_story() {
+        let mut model = Model::default();
+        (1..=3).for_each(|n| model.append(at(0, n), CommitId::default(), write(n as u8)));
+        model.begin_generation(Generation(1), CommitNumber(2));
+        model.append(at(1, 3), CommitId::default(), write(9));
+        for (moment, value) in [(at(0, 2), 2), (at(0, 3), 3), (at(1, 2), 2), (at(1, 3), 9)] {
+            assert_eq!(model.byte(60, moment), value, "{moment}");
+            assert_eq!(model.byte(67, moment), value, "{moment}");
+        }
+        assert_eq!(model.last_writer(LineNumber(0), at(1, 4)), CommitNumber(3));
+        assert_eq!(model.last_writer(LineNumber(0), at(1, 3)), CommitNumber(2));
+    }
+
+    #[test]
+    fn what_nobody_saw_never_happened() {
+        let mut model = Model::default();
+        (1..=3).for_each(|n| model.append(at(0, n), CommitId::default(), write(n as u8)));
+        model.forget_after(CommitNumber(1));
+        model.append(at(0, 2), CommitId::default(), write(7));
+        assert_eq!(model.byte(60, at(0, 2)), 7);
+        assert_eq!(model.newest(), at(0, 2));
+    }
+}

@@ -1,0 +1,152 @@
+//! Commit numbers are dense within a generation, records belong to the leadership that writes
+//! them, no id commits twice, and nothing commits that no program asked for or that was refused.
+//!
+//! Source: DESIGN.md, invariants 1 and 2.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plurix_wire::record::{Body, Record};
+use plurix_wire::{CommitId, Incarnation, StationId, Term, WriteSet};
+
+use super::{Attempt, Model, Violation, demand};
+
+const ORACLE: &str = "numbering";
+
+/// What was asked, answered and given out.
+#[derive(Debug, Default)]
+pub(crate) struct Numbering {
+    term: Term,
+    asked: BTreeMap<CommitId, WriteSet>,
+    refused: BTreeSet<CommitId>,
+    incarnations: BTreeSet<Incarnation>,
+    living: BTreeMap<Incarnation, StationId>,
+}
+
+impl Numbering {
+    /// A station asks to commit; asked again, it asks the same.
+    pub(crate) fn asked(&mut self, id: CommitId, writes: &WriteSet) -> Result<(), Violation> {
+        let before = self.asked.insert(id, writes.clone());
+        demand!(
+            before.is_none_or(|before| before == *writes),
+            ORACLE,
+            "{id} was asked for twice with different bytes"
+        );
+        Ok(())
+    }
+
+    /// A leadership begins.
+    pub(crate) fn began(&mut self, term: Term) -> Result<(), Violation> {
+        demand!(
+            term > self.term,
+            ORACLE,
+            "term {term} follows {}",
+            self.term
+        );
+        self.term = term;
+        Ok(())
+    }
+
+    /// A log was replayed: these live.
+    pub(crate) fn replayed(&mut self, records: &[Record]) {
+        self.living.clear();
+        for record in records {
+            match &record.body {
+                Body::Joined(member) => {
+                    self.living.insert(member.incarnation, member.station);
+                }
+                Body::Left(incarnation) => {
+                    self.living.remove(incarnation);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn appended(&mut self, model: &Model, record: &Record) -> Result<(), Violation> {
+        let (stamp, newest) = (record.stamp, model.newest());
+        demand!(
+            stamp.term == self.term,
+            ORACLE,
+            "a record of {} in {}",
+            stamp.term,
+            self.term
+        );
+        match &record.body {
+            Body::Commit { id, writes, .. } => {
+                demand!(
+                    stamp.generation == newest.generation && stamp.number == newest.number.next(),
+                    ORACLE,
+                    "commit {}{} follows {newest}",
+                    stamp.generation,
+                    stamp.number
+                );
+                demand!(
+                    model.number_of(*id).is_none(),
+                    ORACLE,
+                    "{id} commits twice, at {:?} and {}",
+                    model.number_of(*id),
+                    stamp.number
+                );
+                demand!(
+                    !self.refused.contains(id),
+                    ORACLE,
+                    "{id} commits at {}, but was refused",
+                    stamp.number
+                );
+                demand!(
+                    self.asked.get(id) == Some(writes),
+                    ORACLE,
+                    "{id} commits at {}, but not what was asked",
+                    stamp.number
+                );
+            }
+            Body::Joined(member) => {
+                demand!(
+                    self.incarnations.insert(member.incarnation),
+                    ORACLE,
+                    "incarnation {} joins twice",
+                    member.incarnation
+                );
+                demand!(
+                    self.living.values().all(|number| *number != member.station),
+                    ORACLE,
+                    "{} joins while its predecessor lives",
+                    member.station
+                );
+                self.living.insert(member.incarnation, member.station);
+            }
+            Body::Left(incarnation) => {
+                demand!(
+                    self.living.remove(incarnation).is_some(),
+                    ORACLE,
+                    "{incarnation} ends, but did not live"
+                );
+            }
+            Body::Generation => {
+                demand!(
+                    stamp.generation > newest.generation && stamp.number <= newest.number,
+                    ORACLE,
+                    "generation {} begins at {} after {newest}",
+                    stamp.generation,
+                    stamp.number
+                );
+            }
+            Body::Term | Body::Clean => {}
+        }
+        Ok(())
+    }
+
+    /// A program was told that its commit did not happen.
+    pub(crate) fn refused(&mut self, model: &Model, attempt: &Attempt) -> Result<(), Violation> {
+        if let Some(id) = attempt.id {
+            demand!(
+                model.number_of(id).is_none(),
+                ORACLE,
+                "{id} was refused, but the log has it at {:?}",
+                model.number_of(id)
+            );
+            self.refused.insert(id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! Every attempt, also one that will abort, sees the heap at exactly one commit.
+//!
+//! Source: Guerraoui and Kapałka, "On the correctness of transactional memory", PPoPP 2008.
+
+use std::ops::Range;
+
+use plurix_wire::PageNumber;
+
+use super::{Attempt, Model, Moment, Violation, demand};
+use crate::memory::Memory;
+
+const ORACLE: &str = "opacity";
+
+/// Judges what an attempt has just read from `range` of the heap.
+pub(crate) fn read(
+    model: &Model,
+    attempt: &Attempt,
+    range: Range<u64>,
+    seen: &[u8],
+) -> Result<(), Violation> {
+    for (offset, byte) in range.zip(seen) {
+        let own = attempt.own.get(&offset).copied();
+        let expected = own.unwrap_or_else(|| model.byte(offset, attempt.at));
+        demand!(
+            *byte == expected,
+            ORACLE,
+            "offset {offset:#x} (page {}) is {byte} in an attempt at {}, where the log has {expected}",
+            PageNumber::of(offset),
+            attempt.at
+        );
+    }
+    Ok(())
+}
+
+/// Judges all of a station's memory, when no transaction has changed it.
+pub(crate) fn memory(model: &Model, memory: &Memory, at: Moment) -> Result<(), Violation> {
+    for page in memory.0.present_pages() {
+        let expected = model.page(page, at);
+        let found = memory.0.page_bytes(page).expect("present");
+        let differs = found.iter().zip(&expected[..]).position(|(a, b)| a != b);
+        demand!(
+            differs.is_none(),
+            ORACLE,
+            "page {page} differs from the log's at {at}, first at byte {}",
+            differs.unwrap_or_default()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! A station's snapshots never go back, and are never older than its own answered commits.
+//!
+//! Source: Terry et al., "Session guarantees for weakly consistent replicated data", PDIS 1994
+//! (read your writes, monotonic reads).
+
+use plurix_wire::{CommitNumber, Incarnation};
+
+use super::{Moment, Violation, demand};
+
+const ORACLE: &str = "session";
+
+/// What one station has seen in its present life.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    life: Option<Incarnation>,
+    own: CommitNumber,
+    snapshot: CommitNumber,
+}
+
+impl Sight {
+    /// A transaction begins.
+    pub(crate) fn began(&mut self, life: Incarnation, at: Moment) -> Result<(), Violation> {
+        if self.life != Some(life) {
+            *self = Self {
+                life: Some(life),
+                ..Self::default()
+            };
+        }
+        demand!(
+            at.number >= self.own,
+            ORACLE,
+            "{life} begins at {at}, before its own commit {}",
+            self.own
+        );
+        demand!(
+            at.number >= self.snapshot,
+            ORACLE,
+            "{life} begins at {at}, after it has seen {}",
+            self.snapshot
+        );
+        self.snapshot = at.number;
+        Ok(())
+    }
+
+    /// A commit of this life was answered.
+    pub(crate) fn committed(&mut self, at: Moment) {
+        self.own = at.number;
+    }
+}

@@ -1,0 +1,181 @@
+//! What one seed tries: each seed draws its own mix of sizes, limits, faults and contention, so
+//! that together they reach edges that no single mix would.
+//!
+//! Source: Groce, Zhang, Eide, Chen, Regehr, "Swarm Testing", ISSTA 2012.
+
+use std::ops::Range;
+
+use plurix_protocol::leader::{self, Durability};
+use plurix_protocol::{Span, station};
+use plurix_wire::PAGE_BYTES;
+
+use crate::nemesis::Fault;
+use crate::network::Weather;
+use crate::random::Random;
+
+/// Pages of the heap; a program touches the first few of them.
+const HEAP_PAGES: u64 = 64;
+
+/// Everything that a seed decides before the run begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) stations: usize,
+    /// Stations ask for their number from the first join on.
+    pub(crate) numbered: bool,
+    pub(crate) leader: leader::Settings,
+    pub(crate) station: station::Settings,
+    pub(crate) weather: Weather,
+    pub(crate) workload: Workload,
+    pub(crate) disk: DiskPlan,
+    /// The faults tried, and the mean time from one of a kind to the next.
+    pub(crate) faults: Vec<(Fault, Span)>,
+    /// How long faults go on.
+    pub(crate) chaos: Span,
+    /// How many of a hundred transactions begin with a look at every page.
+    pub(crate) audit_percent: u64,
+}
+
+/// The log's disk.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskPlan {
+    pub(crate) segment_bytes: u64,
+    pub(crate) commit_bytes_max: u64,
+    pub(crate) sync_us: Range<u64>,
+}
+
+/// What programs do.
+#[derive(Debug, Clone)]
+pub(crate) struct Workload {
+    pub(crate) pages: u64,
+    /// Registers lie in so many lines of each page.
+    pub(crate) lines: u64,
+    /// Registers in one line.
+    pub(crate) registers: u64,
+    pub(crate) steps_max: u64,
+    /// How likely each kind of step is, relative to the others.
+    pub(crate) read: u64,
+    pub(crate) modify: u64,
+    pub(crate) silent: u64,
+    pub(crate) restored: u64,
+    pub(crate) blind: u64,
+    pub(crate) think: u64,
+    pub(crate) read_only_percent: u64,
+    pub(crate) abort_percent: u64,
+    pub(crate) evict_percent: u64,
+    pub(crate) prefetch_percent: u64,
+    /// Between the steps of a slow transaction, in microseconds.
+    pub(crate) think_us: Range<u64>,
+    /// Between transactions, in microseconds.
+    pub(crate) pause_us: Range<u64>,
+}
+
+impl Plan {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let durability = random.pick(&[Durability::Memory, Durability::Durable]);
+        let heartbeat = Span::from_millis(random.within(5..30));
+        let mut leader = leader::Settings::new(HEAP_PAGES * PAGE_BYTES as u64, durability);
+        leader.recent_pages = random.log_within(1..64) as usize;
+        leader.history_bytes_max = random.log_within(1..1 << 20) as usize;
+        leader.backlog_bytes_max = random.log_within(256..1 << 20) as usize;
+        leader.outcomes_max = random.within(1..8) as usize;
+        leader.heartbeat = heartbeat;
+        leader.silence_max = Span(heartbeat.0 * random.within(4..10));
+        leader.resume_max = Span(heartbeat.0 * random.within(2..10));
+        leader.stream_delay = random.pick(&[
+            Span(0),
+            Span::from_micros(50),
+            Span::from_micros(300),
+            Span::from_millis(5),
+        ]);
+        let station = station::Settings {
+            heartbeat: Span(heartbeat.0 * random.within(1..3)),
+            silence_max: leader.silence_max,
+            queue_bytes_max: random.log_within(64..1 << 18) as usize,
+            read_ahead: random.pick(&[1, 2, 8, 32]),
+            ..station::Settings::default()
+        };
+        let commit_bytes_max = 16 << 10;
+        let least = (commit_bytes_max + 1024) * 16 / 15;
+        Self {
+            stations: random.pick(&[1, 2, 2, 3, 3, 4, 5, 8]),
+            numbered: random.chance(50),
+            leader,
+            station,
+            weather: weather(random),
+            workload: workload(random),
+            disk: DiskPlan {
+                segment_bytes: (least * random.within(1..5)).next_multiple_of(4096),
+                commit_bytes_max,
+                sync_us: random.pick(&[20, 200, 2000]).into_range(),
+            },
+            faults: faults(random),
+            chaos: Span::from_millis(random.within(200..1500)),
+            audit_percent: random.pick(&[0, 5, 30]),
+        }
+    }
+}
+
+trait IntoRange {
+    fn into_range(self) -> Range<u64>;
+}
+
+impl IntoRange for u64 {
+    /// From half of it to twice as much.
+    fn into_range(self) -> Range<u64> {
+        self / 2..2 * self
+    }
+}
+
+fn weather(random: &mut Random) -> Weather {
+    Weather {
+        delay_us: random.pick(&[(10, 50), (20, 500), (100, 3000), (1, 10_000)]).into_range(),
+        slow_ns: random.pick(&[100, 1_000, 10_000]),
+        slow_percent: random.pick(&[0, 0, 20, 60]),
+        window_bytes: random.log_within(64..1 << 20) as usize,
+        notice_us: random.pick(&[(1, 100), (100, 20_000), (100, 400_000)]).into_range(),
+    }
+}
+
+impl IntoRange for (u64, u64) {
+    fn into_range(self) -> Range<u64> {
+        self.0..self.1
+    }
+}
+
+fn workload(random: &mut Random) -> Workload {
+    let weight = |random: &mut Random, most: u64| {
+        if random.chance(30) {
+            0
+        } else {
+            random.within(1..most + 1)
+        }
+    };
+    Workload {
+        pages: random.within(2..13),
+        lines: random.pick(&[1, 2, 8, 64]),
+        registers: random.pick(&[1, 2, 8]),
+        steps_max: random.log_within(2..24),
+        read: random.within(1..6),
+        modify: random.within(1..5),
+        silent: weight(random, 2),
+        restored: weight(random, 1),
+        blind: weight(random, 4),
+        think: weight(random, 2),
+        read_only_percent: random.pick(&[0, 20, 60]),
+        abort_percent: random.pick(&[0, 5, 30]),
+        evict_percent: random.pick(&[0, 5, 50]),
+        prefetch_percent: random.pick(&[0, 0, 10]),
+        think_us: random.pick(&[(1, 100), (50, 2_000), (100, 50_000)]).into_range(),
+        pause_us: random.pick(&[(0, 1), (1, 200), (50, 5_000)]).into_range(),
+    }
+}
+
+fn faults(random: &mut Random) -> Vec<(Fault, Span)> {
+    let mut chosen = Vec::new();
+    for fault in Fault::ALL {
+        if random.chance(40) {
+            chosen.push((fault, Span::from_millis(random.log_within(8..512))));
+        }
+    }
+    chosen
+}

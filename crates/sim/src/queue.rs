@@ -1,0 +1,93 @@
+//! What will happen, in the order of virtual time; of two things at one time, the one that was
+//! scheduled first.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use plurix_protocol::{ConnectionId, Time};
+
+use crate::nemesis::Fault;
+use crate::network::Side;
+
+/// One thing that will happen. Events of a process name its life: a dead one's change nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Event {
+    /// The next frame of a connection reaches this end.
+    Deliver(ConnectionId, Side),
+    /// An end of a connection learns that it is closed.
+    Closed(ConnectionId, Side),
+    /// A station tries to connect.
+    Connect { member: usize, life: u64 },
+    /// A station's program goes on.
+    Wake {
+        member: usize,
+        life: u64,
+        token: u64,
+    },
+    /// A station's protocol wants to look at the time.
+    MemberTick { member: usize, life: u64 },
+    /// The leader wants to look at the time.
+    LeaderTick { life: u64 },
+    /// The log's sync returns.
+    Synced { life: u64 },
+    /// A station is started again.
+    StartMember { member: usize },
+    /// The leader is started again.
+    StartLeader,
+    /// There is room on the disk again.
+    DiskFree,
+    /// Something breaks.
+    Fault(Fault),
+    /// Nothing breaks any more.
+    Heal,
+}
+
+#[derive(Debug)]
+struct Entry {
+    time: Time,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.time, self.order).cmp(&(other.time, other.order))
+    }
+}
+
+/// The events to come.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Reverse<Entry>>,
+    order: u64,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, time: Time, event: Event) {
+        self.order += 1;
+        self.heap.push(Reverse(Entry {
+            time,
+            order: self.order,
+            event,
+        }));
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Time, Event)> {
+        let Reverse(entry) = self.heap.pop()?;
+        Some((entry.time, entry.event))
+    }
+}

@@ -1,0 +1,77 @@
+//! Chance, all of it from the seed. Each part of the simulation draws from a stream of its own, so
+//! that a change of one does not shift what the others draw.
+
+use std::ops::Range;
+
+use plurix_protocol::Span;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// What a stream is drawn for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    Plan,
+    Network,
+    Faults,
+    Disk,
+    Canary,
+    Audit,
+    /// The program of one station.
+    Program(usize),
+}
+
+/// One stream of random numbers.
+#[derive(Debug)]
+pub(crate) struct Random(ChaCha8Rng);
+
+impl Random {
+    pub(crate) fn new(seed: u64, purpose: Purpose) -> Self {
+        let stream = match purpose {
+            Purpose::Plan => 0,
+            Purpose::Network => 1,
+            Purpose::Faults => 2,
+            Purpose::Disk => 3,
+            Purpose::Canary => 4,
+            Purpose::Audit => 5,
+            Purpose::Program(station) => 16 + station as u64,
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        Self(rng)
+    }
+
+    /// A number below `limit`, which is not zero.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        ((u128::from(self.0.next_u64()) * u128::from(limit)) >> 64) as u64
+    }
+
+    pub(crate) fn within(&mut self, range: Range<u64>) -> u64 {
+        range.start + self.below(range.end - range.start)
+    }
+
+    /// A number of `range`, small ones as likely as large ones.
+    pub(crate) fn log_within(&mut self, range: Range<u64>) -> u64 {
+        let (low, high) = ((range.start + 1).ilog2(), range.end.ilog2());
+        let top = 1u64 << self.within(u64::from(low)..u64::from(high) + 1);
+        self.within(top..2 * top)
+            .saturating_sub(1)
+            .clamp(range.start, range.end - 1)
+    }
+
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    /// A span between zero and twice `mean`.
+    pub(crate) fn around(&mut self, mean: Span) -> Span {
+        Span(self.below(2 * mean.0 + 1))
+    }
+
+    pub(crate) fn micros(&mut self, range: Range<u64>) -> Span {
+        Span::from_micros(self.within(range))
+    }
+}

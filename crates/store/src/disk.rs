@@ -1,0 +1,130 @@
+//! What the store asks of a disk, so that the same logic runs on a real directory and on a
+//! simulated one that crashes.
+//!
+//! Names are relative to the store's directory and use `/`. Every operation but the stores to a
+//! [`SegmentFile`] is atomic and on disk when it returns: the store's rules for crashes rest on it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The files of one store.
+pub trait Disk {
+    /// A segment of the log, open for appending.
+    type File: SegmentFile;
+
+    /// How `name` is called in messages; the directory itself for the empty name.
+    fn path(&self, name: &str) -> PathBuf;
+
+    /// Makes the directory if there is none and locks it until the disk is dropped.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if somebody else has it.
+    fn lock(&mut self) -> Result<(), LockError>;
+
+    /// Names of the entries of `directory`, in any order; none if there is no such directory.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    fn list(&self, directory: &str) -> io::Result<Vec<String>>;
+
+    /// Length of a file in bytes.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    fn length(&self, name: &str) -> io::Result<u64>;
+
+    /// Replaces `into` by the file's bytes from `from` on.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    fn read(&self, name: &str, from: u64, into: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Replaces a small file, or creates it: after a crash it is the old one or the new one.
+    ///
+    /// # Errors
+    /// Whatever the file system reports; which of the two is there is then unknown.
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+
+    /// Opens an existing segment of `bytes` bytes for appending and makes sure that all its blocks
+    /// are allocated.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    fn open(&mut self, name: &str, bytes: u64) -> io::Result<Self::File>;
+
+    /// Brings a file on disk that an earlier process may have left in the kernel's cache.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    fn sync(&mut self, name: &str) -> io::Result<()>;
+
+    /// Creates a segment, and answers when it is ready.
+    ///
+    /// # Errors
+    /// Whatever the file system reports; nothing is left under the segment's name.
+    fn create(&mut self, segment: NewSegment) -> io::Result<Self::File>;
+
+    /// Begins to create a segment and returns at once. One at a time.
+    fn start_create(&mut self, segment: NewSegment);
+
+    /// The outcome of the last [`start_create`](Self::start_create), once.
+    fn poll_create(&mut self) -> Option<io::Result<Self::File>>;
+
+    /// Takes a segment that is appended to no more, syncs it in the background and closes it.
+    fn retire(&mut self, file: Self::File);
+
+    /// Waits until every retired segment is on disk.
+    ///
+    /// # Errors
+    /// The first failure since the last call.
+    fn finish_retired(&mut self) -> io::Result<()>;
+}
+
+/// One segment, written by stores that cannot fail: its blocks are allocated.
+pub trait SegmentFile {
+    /// Stores `bytes` at `at`; they survive the death of the process from then on.
+    fn write(&mut self, at: u64, bytes: &[u8]);
+
+    /// Stores `word`, little-endian, in one piece, after everything written before it.
+    fn publish(&mut self, at: u64, word: u64);
+
+    /// Returns when everything stored is on disk.
+    ///
+    /// # Errors
+    /// Whatever the file system reports; the bytes stored since the last success may be lost.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A segment to be created.
+#[derive(Debug, Clone)]
+pub struct NewSegment {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// The bytes it begins with; the others are zero.
+    pub header: Vec<u8>,
+    /// Whether every block is written once, so that a later sync has no metadata to change.
+    pub written: bool,
+}
+
+/// Why a directory could not be locked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Somebody else has it.
+    #[error("already locked")]
+    Held {
+        /// The process that says it has it.
+        pid: Option<u32>,
+    },
+    /// The lock could not be tried.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}

@@ -1,0 +1,172 @@
+//! The file `cluster`: whose store this is, and what its last leadership promised. It is replaced
+//! as a whole, so it is always the one of before or the one of after.
+//!
+//! ```text
+//!  0          8         12        16           32       40     48        64           68     69
+//! +----------+---------+---------+------------+--------+------+---------+------------+------+------+
+//! | PLURIXID | version | crc32   | cluster id | heap   | term | boot id | generation | mode | zero |
+//! | u8 × 8   | u32     | u32     | u8 × 16    | bytes  | u64  | u8 × 16 | u32        | u8   | × 27 |
+//! +----------+---------+---------+------------+--------+------+---------+------------+------+------+
+//! ```
+//!
+//! The checksum covers the whole file but itself, in every version, so that a flipped bit is not
+//! taken for a newer version.
+
+use plurix_wire::{ClusterId, Generation, Term};
+
+/// Version of every format in the store's directory that this program writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+pub(crate) const NAME: &str = "cluster";
+const MAGIC: &[u8; 8] = b"PLURIXID";
+const BYTES: usize = 96;
+
+/// Names one run of the kernel: what was in its cache is gone in the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BootId(pub [u8; 16]);
+
+/// What an answered commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The death of every process; a power cut leads to a new generation.
+    #[default]
+    Memory,
+    /// A power cut as well: the caller answers after [`sync`](crate::Store::sync).
+    Durable,
+}
+
+/// What the file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// Size of the heap.
+    pub(crate) heap_bytes: u64,
+    /// The newest leadership that may have said anything; zero if there was none.
+    pub(crate) term: Term,
+    /// The boot of that leadership.
+    pub(crate) boot: BootId,
+    /// The newest generation that was, or had to be, begun.
+    pub(crate) generation: Generation,
+    /// What that leadership promised.
+    pub(crate) durability: Durability,
+}
+
+/// Why bytes are no identity.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Damaged(&'static str),
+    Newer(u32),
+}
+
+impl Identity {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(BYTES);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.cluster.0);
+        out.extend_from_slice(&self.heap_bytes.to_le_bytes());
+        out.extend_from_slice(&self.term.0.to_le_bytes());
+        out.extend_from_slice(&self.boot.0);
+        out.extend_from_slice(&self.generation.0.to_le_bytes());
+        out.push(match self.durability {
+            Durability::Memory => 0,
+            Durability::Durable => 1,
+        });
+        out.resize(BYTES, 0);
+        let crc = checksum(&out);
+        out[12..16].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.len() < 16 {
+            return Err(Fault::Damaged("it is too short"));
+        }
+        if &bytes[..8] != MAGIC {
+            return Err(Fault::Damaged("it does not begin with PLURIXID"));
+        }
+        if array(bytes, 12) != checksum(bytes).to_le_bytes() {
+            return Err(Fault::Damaged("its checksum does not match"));
+        }
+        let version = u32::from_le_bytes(array(bytes, 8));
+        if version > FORMAT_VERSION {
+            return Err(Fault::Newer(version));
+        }
+        if version == 0 || bytes.len() != BYTES {
+            return Err(Fault::Damaged("its length does not fit its version"));
+        }
+        Ok(Self {
+            cluster: ClusterId(array(bytes, 16)),
+            heap_bytes: u64::from_le_bytes(array(bytes, 32)),
+            term: Term(u64::from_le_bytes(array(bytes, 40))),
+            boot: BootId(array(bytes, 48)),
+            generation: Generation(u32::from_le_bytes(array(bytes, 64))),
+            durability: match bytes[68] {
+                0 => Durability::Memory,
+                1 => Durability::Durable,
+                _ => return Err(Fault::Damaged("its durability is unknown")),
+            },
+        })
+    }
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..12]);
+    hasher.update(&bytes[16..]);
+    hasher.finalize()
+}
+
+/// The `N` bytes at `at`, which the caller knows to be there.
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().expect("a slice of N bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Identity {
+        Identity {
+            cluster: ClusterId([7; 16]),
+            heap_bytes: 1 << 40,
+            term: Term(3),
+            boot: BootId([9; 16]),
+            generation: Generation(2),
+            durability: Durability::Durable,
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        assert_eq!(Identity::decode(&sample().encode()), Ok(sample()));
+    }
+
+    #[test]
+    fn each_flipped_bit_and_each_truncation_is_damage() {
+        let bytes = sample().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                matches!(Identity::decode(&flipped), Err(Fault::Damaged(_))),
+                "bit {bit}"
+            );
+        }
+        for length in 0..bytes.len() {
+            assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_of_any_length_is_told_from_damage() {
+        let mut bytes = sample().encode();
+        bytes[8] = 9;
+        bytes.extend_from_slice(&[1; 40]);
+        let crc = checksum(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Identity::decode(&bytes), Err(Fault::Newer(9)));
+    }
+}

@@ -1,0 +1,366 @@
+//! A store's directory in a file system. Segments are mapped, so that a store to one is in the
+//! kernel's cache at once; a thread of its own prepares and closes them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
+
+use plurix_memory::MappedFile;
+use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
+
+use crate::disk::{Disk, LockError, NewSegment, SegmentFile};
+use crate::identity::BootId;
+use crate::segment;
+use crate::store::{LOCK, UNFINISHED};
+
+/// The id of this run of the kernel.
+///
+/// # Errors
+/// If `/proc` is not there, or says something else.
+pub fn boot_id() -> io::Result<BootId> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.trim().chars().filter(|&digit| digit != '-').collect();
+    match u128::from_str_radix(&digits, 16) {
+        Ok(id) if digits.len() == 32 => Ok(BootId(id.to_be_bytes())),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the kernel's boot id is no UUID",
+        )),
+    }
+}
+
+/// A directory of a file system.
+pub struct RealDisk {
+    directory: PathBuf,
+    worker: Option<Worker>,
+    /// Locked as long as it is open; dropped after the worker, who writes under the lock.
+    lock: Option<File>,
+}
+
+impl RealDisk {
+    /// The directory at `path`, which may be yet to be made.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: path.into(),
+            worker: None,
+            lock: None,
+        }
+    }
+
+    fn worker(&mut self) -> &mut Worker {
+        self.worker
+            .as_mut()
+            .expect("the directory is locked before it is written")
+    }
+}
+
+impl Disk for RealDisk {
+    type File = MappedSegment;
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() {
+            self.directory.clone()
+        } else {
+            self.directory.join(name)
+        }
+    }
+
+    fn lock(&mut self) -> Result<(), LockError> {
+        make_directory(&self.directory)?;
+        let path = self.path(LOCK);
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let pid = fs::read_to_string(&path)?.trim().parse().ok();
+                return Err(LockError::Held { pid });
+            }
+            Err(errno) => return Err(LockError::Io(errno.into())),
+        }
+        file.set_len(0)?;
+        // Without room for the number the lock still holds; only its holder has no name then.
+        let _ = writeln!(file, "{}", std::process::id());
+        self.worker = Some(Worker::start(self.directory.clone())?);
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.path(directory)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn length(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.path(name))?.len())
+    }
+
+    fn read(&self, name: &str, from: u64, into: &mut Vec<u8>) -> io::Result<()> {
+        let mut file = File::open(self.path(name))?;
+        file.seek(SeekFrom::Start(from))?;
+        into.clear();
+        file.read_to_end(into)?;
+        Ok(())
+    }
+
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let unfinished = self.path(&format!("{name}{UNFINISHED}"));
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        rename(&unfinished, &self.path(name))
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        fs::remove_file(&path)?;
+        sync_parent(&path)
+    }
+
+    fn open(&mut self, name: &str, bytes: u64) -> io::Result<MappedSegment> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path(name))?;
+        allocate(&file, bytes)?;
+        map(file, bytes)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .open(self.path(name))?
+            .sync_data()
+    }
+
+    fn create(&mut self, segment: NewSegment) -> io::Result<MappedSegment> {
+        create(&self.directory, &segment)
+    }
+
+    fn start_create(&mut self, segment: NewSegment) {
+        self.worker().send(Job::Create(segment));
+    }
+
+    fn poll_create(&mut self) -> Option<io::Result<MappedSegment>> {
+        match self.worker().created.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(worker_gone())),
+        }
+    }
+
+    fn retire(&mut self, file: MappedSegment) {
+        let worker = self.worker();
+        worker.retiring += 1;
+        worker.send(Job::Retire(file));
+    }
+
+    fn finish_retired(&mut self) -> io::Result<()> {
+        let worker = self.worker();
+        while worker.retiring > 0 {
+            let outcome = worker.retired.recv().map_err(|_| worker_gone())?;
+            worker.retiring -= 1;
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
+/// A mapped segment.
+pub struct MappedSegment(MappedFile);
+
+impl SegmentFile for MappedSegment {
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        self.0.write(at, bytes);
+    }
+
+    fn publish(&mut self, at: u64, word: u64) {
+        self.0.publish_u64(at, word);
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.file().sync_data()
+    }
+}
+
+/// What the thread is asked to do.
+enum Job {
+    Create(NewSegment),
+    Retire(MappedSegment),
+}
+
+/// The thread that does what would stop the leader's loop.
+struct Worker {
+    /// Taken to tell the thread to end.
+    jobs: Option<Sender<Job>>,
+    created: Receiver<io::Result<MappedSegment>>,
+    retired: Receiver<io::Result<()>>,
+    /// Retired segments whose outcome was not received.
+    retiring: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it only spares the driver's threads the disk"
+    )]
+    fn start(directory: PathBuf) -> io::Result<Self> {
+        let (jobs, todo) = channel();
+        let (send_created, created) = channel();
+        let (send_retired, retired) = channel();
+        let work = move || {
+            for job in todo {
+                // A store that is being dropped waits for no outcome.
+                let _ = match job {
+                    Job::Create(segment) => send_created
+                        .send(create(&directory, &segment))
+                        .map_err(drop),
+                    Job::Retire(mut segment) => send_retired.send(segment.sync()).map_err(drop),
+                };
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("plurix-segments".into())
+            .spawn(work)?;
+        Ok(Self {
+            jobs: Some(jobs),
+            created,
+            retired,
+            retiring: 0,
+            thread: Some(thread),
+        })
+    }
+
+    /// A thread that is gone is noticed where its outcome is awaited.
+    fn send(&self, job: Job) {
+        let _ = self.jobs.as_ref().expect("there until dropped").send(job);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported when it happened, and a drop must not add another.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn worker_gone() -> io::Error {
+    io::Error::other("the thread that prepares segments has ended")
+}
+
+/// Creates a segment; it gets its name when all of it is on disk.
+fn create(directory: &Path, segment: &NewSegment) -> io::Result<MappedSegment> {
+    let path = directory.join(&segment.name);
+    let unfinished = directory.join(format!("{}{UNFINISHED}", segment.name));
+    make_directory(&directory.join(segment::DIRECTORY))?;
+    let created = fill(&unfinished, segment).and_then(|file| {
+        rename(&unfinished, &path)?;
+        map(file, segment.bytes)
+    });
+    if created.is_err() {
+        // What cannot be removed is removed at the next opening.
+        let _ = fs::remove_file(&unfinished);
+    }
+    created
+}
+
+fn fill(path: &Path, segment: &NewSegment) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    allocate(&file, segment.bytes)?;
+    if segment.written {
+        write_zeros(&file, segment.bytes)?;
+    }
+    file.write_all_at(&segment.header, 0)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Makes sure that every block of `file` has its place on disk, by writing where the file system
+/// cannot do it otherwise.
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if length == 0 => return write_zeros(file, bytes),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < bytes {
+        let length = zeros.len().min((bytes - at) as usize);
+        file.write_all_at(&zeros[..length], at)?;
+        at += length as u64;
+    }
+    Ok(())
+}
+
+fn map(file: File, bytes: u64) -> io::Result<MappedSegment> {
+    MappedFile::new(file, bytes)
+        .map(MappedSegment)
+        .map_err(io::Error::other)
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_parent(to)
+}
+
+/// Makes a directory and those above it, if they are not there.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    sync_parent(path)
+}
+
+/// Brings the entry of `path` on disk.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_names_its_boot() {
+        assert_eq!(boot_id().unwrap(), boot_id().unwrap());
+        assert_ne!(boot_id().unwrap(), BootId::default());
+    }
+}

@@ -1,0 +1,356 @@
+//! Reads the log from its first segment to its end, checks every byte that was written, and hands
+//! the records out in order. What to do where the reading stops is [`repair`](crate::repair)'s.
+
+use std::path::PathBuf;
+use std::{fmt, mem};
+
+use bytes::Bytes;
+use plurix_wire::record::{self, Body, Found, HEADER_BYTES, Record, Stamp};
+use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
+
+use crate::chain;
+use crate::disk::Disk;
+use crate::error::ReplayError;
+use crate::identity::FORMAT_VERSION;
+use crate::segment::{
+    self, BEGINNING_AT, Beginning, Fault, Fixed, HEAD_BYTES, SEAL_AT, SEGMENT_BYTES_MAX, Seal,
+};
+
+/// What a replay found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The stamp of the last record; all zero in a new store.
+    pub last: Stamp,
+    /// Records handed out.
+    pub records: u64,
+    /// Bytes that they take in the log.
+    pub bytes: u64,
+    /// Whether the last leadership ended in order, or there was none.
+    pub ended_clean: bool,
+    /// Whether the last leadership ran on this boot, so that the kernel lost nothing of the log.
+    pub same_boot: bool,
+    /// What a power cut left unfinished, never promised, and was cut off.
+    pub torn: Option<Torn>,
+    /// The generation that must begin before the next commit, because answered commits may be
+    /// missing: their numbers must not be given a second meaning.
+    pub new_generation: Option<Generation>,
+}
+
+/// The end of a log that a power cut tore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// The segment.
+    pub file: PathBuf,
+    /// Offset of the first byte that was not whole.
+    pub at: u64,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, at, what } = self;
+        write!(
+            f,
+            "the log was cut off in {} at byte {at}: {what}",
+            file.display()
+        )
+    }
+}
+
+/// Where the reading stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nothing was completed at the end reached.
+    End,
+    /// Something is there, and it is not what was written.
+    Fault { index: u64, at: u64, what: String },
+}
+
+/// A reading of the log, and how far it came.
+pub(crate) struct Walk<'a, D> {
+    pub(crate) disk: &'a D,
+    cluster: ClusterId,
+    /// The segments there are; they follow each other.
+    pub(crate) first: u64,
+    pub(crate) newest: u64,
+    /// The last segment begun, its length, and where its whole records end.
+    pub(crate) index: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) at: u64,
+    /// The last record.
+    pub(crate) last: Stamp,
+    clean: bool,
+    /// The newest commit that some record knew to be on disk.
+    pub(crate) synced: CommitNumber,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    buffer: Bytes,
+}
+
+impl<'a, D: Disk> Walk<'a, D> {
+    /// Finds the segments.
+    pub(crate) fn new(disk: &'a D, cluster: ClusterId) -> Result<Self, ReplayError> {
+        let entries = disk
+            .list(segment::DIRECTORY)
+            .map_err(|source| ReplayError::Io {
+                doing: "list",
+                path: disk.path(segment::DIRECTORY),
+                source,
+            })?;
+        let mut indices: Vec<u64> = entries
+            .iter()
+            .filter_map(|entry| segment::index_of(entry))
+            .collect();
+        indices.sort_unstable();
+        for (expected, &found) in (1..).zip(&indices) {
+            if expected != found {
+                return Err(missing(disk, expected, CommitNumber(0)));
+            }
+        }
+        let newest = *indices
+            .last()
+            .ok_or_else(|| missing(disk, 1, CommitNumber(0)))?;
+        Ok(Self {
+            disk,
+            cluster,
+            first: 1,
+            newest,
+            index: 1,
+            segment_bytes: 0,
+            at: HEAD_BYTES as u64,
+            last: Stamp::default(),
+            clean: true,
+            synced: CommitNumber(0),
+            records: 0,
+            bytes: 0,
+            buffer: Bytes::new(),
+        })
+    }
+
+    /// Whether the log ends with the mark of the leadership `term`, or before the first one.
+    pub(crate) fn ended_clean(&self, term: Term) -> bool {
+        self.clean && self.last.term == term
+    }
+
+    /// Hands out the whole records up to where the log stops.
+    pub(crate) fn run<E>(
+        &mut self,
+        apply: &mut impl FnMut(&Record) -> Result<(), E>,
+    ) -> Result<Stop, ReplayError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        for index in self.first..=self.newest {
+            let bytes = self.load(index)?;
+            match segment::beginning(&self.buffer, index) {
+                Beginning::After(stamp) if stamp == self.last => {}
+                Beginning::Spare if index > self.first => return Ok(Stop::End),
+                Beginning::Spare => {
+                    return Err(self.damaged(index, BEGINNING_AT, "it is not begun"));
+                }
+                _ if index == self.first => {
+                    return Err(self.damaged(index, BEGINNING_AT, "its beginning is damaged"));
+                }
+                Beginning::After(_) => {
+                    let what = "it does not begin where the segment before it ends";
+                    return Ok(fault(index, BEGINNING_AT, what));
+                }
+                Beginning::Damaged => return Ok(fault(index, BEGINNING_AT, "checksum mismatch")),
+            }
+            (self.index, self.segment_bytes, self.at) = (index, bytes, HEAD_BYTES as u64);
+            if let Some(what) = self.segment(apply)? {
+                return Ok(fault(index, self.at as usize, what));
+            }
+            match segment::seal(&self.buffer, index) {
+                Seal::Open => return Ok(Stop::End),
+                Seal::Damaged => return Ok(fault(index, SEAL_AT, "checksum mismatch of the seal")),
+                Seal::End(end) if end != self.at => {
+                    let what =
+                        format!("nothing is there, but the segment was sealed at byte {end}");
+                    return Ok(fault(index, self.at as usize, what));
+                }
+                Seal::End(_) => {}
+            }
+        }
+        Err(missing(self.disk, self.newest + 1, self.last.number))
+    }
+
+    /// Hands out the records of the segment in the buffer; answers what is wrong at `self.at`, or
+    /// nothing if no record was completed there.
+    fn segment<E>(
+        &mut self,
+        apply: &mut impl FnMut(&Record) -> Result<(), E>,
+    ) -> Result<Option<String>, ReplayError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        loop {
+            let at = self.at as usize;
+            let (record, synced, next) = match record::decode(&self.buffer, self.index, at) {
+                Ok(Found::Record {
+                    record,
+                    synced,
+                    next,
+                }) => (record, synced, next),
+                Ok(Found::End) => return Ok(None),
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+            if !padding_is_zero(&self.buffer, at, next) {
+                return Ok(Some("the padding is not zero".into()));
+            }
+            if synced > record.stamp.number {
+                return Ok(Some("it knows of commits after it".into()));
+            }
+            if let Err(rule) = chain::check(&self.last, &record) {
+                return Ok(Some(rule.into()));
+            }
+            apply(&record).map_err(|source| ReplayError::Refused {
+                file: self.disk.path(&segment::name(self.index)),
+                at: self.at,
+                source: source.into(),
+            })?;
+            self.last = record.stamp;
+            self.clean = matches!(record.body, Body::Clean);
+            self.synced = self.synced.max(synced);
+            self.records += 1;
+            self.bytes += (next - at) as u64;
+            self.at = next as u64;
+        }
+    }
+
+    /// Looks for whole records behind the end reached; answers the newest commit that one of them
+    /// knew to be on disk, if there is any record or any later segment was begun.
+    pub(crate) fn survey(&mut self) -> Result<Option<CommitNumber>, ReplayError> {
+        let mut newest = None;
+        for index in self.index..=self.newest {
+            self.load(index)?;
+            let mut from = HEAD_BYTES;
+            if index == self.index {
+                from = self.at as usize;
+            } else if segment::beginning(&self.buffer, index) != Beginning::Spare {
+                newest = newest.max(Some(CommitNumber(0)));
+            }
+            newest = newest.max(newest_synced(&self.buffer, index, from, &self.last));
+        }
+        Ok(newest)
+    }
+
+    /// Reads segment `index` into the buffer and checks that it is what its name says; answers its
+    /// length.
+    fn load(&mut self, index: u64) -> Result<u64, ReplayError> {
+        let name = segment::name(index);
+        let file = self.disk.path(&name);
+        let io = |source| ReplayError::Io {
+            doing: "read",
+            path: file.clone(),
+            source,
+        };
+        let wrong_length = |expected, found| ReplayError::Length {
+            file: file.clone(),
+            expected,
+            found,
+        };
+        let found = self.disk.length(&name).map_err(io)?;
+        if found > SEGMENT_BYTES_MAX {
+            return Err(wrong_length(SEGMENT_BYTES_MAX, found));
+        }
+        // The buffer is used again unless a record that was handed out still shares it.
+        let buffer = mem::take(&mut self.buffer);
+        let mut bytes = if buffer.is_unique() {
+            Vec::from(buffer)
+        } else {
+            Vec::new()
+        };
+        self.disk.read(&name, 0, &mut bytes).map_err(io)?;
+        self.buffer = Bytes::from(bytes);
+        let fixed = Fixed::decode(&self.buffer).map_err(|fault| match fault {
+            Fault::Short => wrong_length(HEAD_BYTES as u64, found),
+            Fault::Damaged(what) => self.damaged(index, 0, what),
+            Fault::Newer(found) => ReplayError::NewerVersion {
+                file: file.clone(),
+                found,
+                known: FORMAT_VERSION,
+            },
+        })?;
+        let foreign = |what| {
+            Err(ReplayError::Foreign {
+                file: file.clone(),
+                what,
+            })
+        };
+        if fixed.cluster != self.cluster {
+            return foreign(format!(
+                "it is of cluster {}, not {}",
+                fixed.cluster, self.cluster
+            ));
+        }
+        if fixed.index != index {
+            return foreign(format!("it is number {}", fixed.index));
+        }
+        if fixed.bytes != self.buffer.len() as u64 {
+            return Err(wrong_length(fixed.bytes, self.buffer.len() as u64));
+        }
+        Ok(fixed.bytes)
+    }
+
+    pub(crate) fn damaged(&self, index: u64, at: usize, what: impl Into<String>) -> ReplayError {
+        ReplayError::Damaged {
+            file: self.disk.path(&segment::name(index)),
+            at: at as u64,
+            before: self.last.number,
+            what: what.into(),
+        }
+    }
+}
+
+fn fault(index: u64, at: usize, what: impl Into<String>) -> Stop {
+    Stop::Fault {
+        index,
+        at: at as u64,
+        what: what.into(),
+    }
+}
+
+fn missing(disk: &impl Disk, index: u64, before: CommitNumber) -> ReplayError {
+    ReplayError::Missing {
+        file: disk.path(&segment::name(index)),
+        before,
+    }
+}
+
+/// Whether the bytes between the record at `at` and the `next` one are zero: no checksum covers
+/// them.
+fn padding_is_zero(segment: &[u8], at: usize, next: usize) -> bool {
+    let length = u32::from_le_bytes(segment[at..at + 4].try_into().expect("four bytes"));
+    // The padding of a record at the very end of a segment is inside it: lengths are aligned.
+    segment[at + length as usize..next]
+        .iter()
+        .all(|&byte| byte == 0)
+}
+
+/// The newest commit known to be on disk to a whole record of `segment` at or behind `from` that
+/// may stand in the log after a record stamped `last`.
+///
+/// Records are looked for at every aligned position. The fields that are compared before a
+/// checksum is computed make it improbable that other bytes cost more than a glance.
+fn newest_synced(segment: &Bytes, index: u64, from: usize, last: &Stamp) -> Option<CommitNumber> {
+    let field =
+        |at: usize| u64::from_le_bytes(segment[at..at + 8].try_into().expect("eight bytes"));
+    let end = segment.len().saturating_sub(HEADER_BYTES - 1);
+    let mut newest = None;
+    for at in (from..end).step_by(record::ALIGN) {
+        if field(at) == 0 {
+            continue;
+        }
+        let (term, number, synced) = (field(at + 16), field(at + 24), field(at + 32));
+        let plausible = segment[at + 9..at + 12] == [0; 3]
+            && term >= last.term.0
+            && number >= last.number.0
+            && synced <= number;
+        if plausible && matches!(record::decode(segment, index, at), Ok(Found::Record { .. })) {
+            newest = newest.max(Some(CommitNumber(synced)));
+        }
+    }
+    newest
+}

@@ -1,0 +1,396 @@
+//! What stations and the leader say to each other once the [handshake](crate::handshake) is done.
+//!
+//! Every message from a station carries its incarnation and generation, every message from the
+//! leader its term and generation: the receiver ignores what comes from an earlier life.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{
+    CommitNumber, CommitSequence, Generation, Incarnation, LineMask, PageNumber, StationId,
+    StreamSequence, Term,
+};
+use crate::write_set::WriteSet;
+
+/// Most bytes a commit's write set may hold; a transaction beyond it is refused with a typed error.
+pub const COMMIT_BYTES_MAX: usize = 16 << 20;
+/// Most pages one fetch may ask for.
+pub const FETCH_PAGES_MAX: u32 = 1024;
+
+/// From a station to the leader.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToLeader {
+    /// Opens a session as a new incarnation.
+    Join(Join),
+    /// Opens a session for an incarnation that had one before.
+    Resume(Resume),
+    /// Anything said within a session.
+    Request {
+        /// The life of the station that speaks.
+        incarnation: Incarnation,
+        /// The generation it lives in.
+        generation: Generation,
+        /// What it wants.
+        request: Request,
+    },
+    /// Asks for a [`Status`]; needs no session.
+    Status,
+    /// Asks the leader to end in order; needs no session.
+    Shutdown,
+}
+
+/// What a new incarnation tells of itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Join {
+    /// The number it wants: that of the predecessor it replaces, or any if `None`.
+    pub station: Option<StationId>,
+    /// Whether it runs activities; an observer's number is not among the workers'.
+    pub observer: bool,
+}
+
+/// Where a station stands whose connection was lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The generation it lives in.
+    pub generation: Generation,
+    /// Everything of its pages through this commit is in its memory or in its queue.
+    pub through: CommitNumber,
+    /// The pages it holds, as ascending disjoint runs.
+    pub pages: Vec<PageRun>,
+}
+
+/// `count` pages from `first` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRun {
+    /// The first page.
+    pub first: PageNumber,
+    /// How many, at least one.
+    pub count: u32,
+}
+
+impl PageRun {
+    /// The pages of the run; a run that would leave the largest heap ends there.
+    pub fn pages(self) -> impl Iterator<Item = PageNumber> {
+        let first = u64::from(self.first.0);
+        (first..(first + u64::from(self.count)).min(1 << 32)).map(|page| PageNumber(page as u32))
+    }
+
+    /// The shortest list of runs that holds exactly the `pages`, which ascend.
+    #[must_use]
+    pub fn compact(pages: impl IntoIterator<Item = PageNumber>) -> Vec<Self> {
+        let mut runs: Vec<Self> = Vec::new();
+        for page in pages {
+            match runs.last_mut() {
+                Some(run) if run.first.0.checked_add(run.count) == Some(page.0) => run.count += 1,
+                _ => runs.push(Self {
+                    first: page,
+                    count: 1,
+                }),
+            }
+        }
+        runs
+    }
+}
+
+/// What a station asks of the leader within its session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Validate and order this transaction.
+    Commit(Commit),
+    /// Send these pages as of `snapshot`, and make the station a holder.
+    Fetch {
+        /// The pages.
+        run: PageRun,
+        /// The snapshot of the transaction that misses them.
+        snapshot: CommitNumber,
+    },
+    /// The station has forgotten these pages.
+    Drop {
+        /// The pages, as ascending disjoint runs.
+        pages: Vec<PageRun>,
+    },
+    /// The station is alive.
+    Heartbeat,
+    /// The station ends in order.
+    Leave,
+}
+
+/// One transaction, ready to be ordered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Which request of this incarnation; the same one sent twice commits once.
+    pub sequence: CommitSequence,
+    /// The station needs no outcome up to here any more.
+    pub acknowledged: CommitSequence,
+    /// The commit that the transaction saw the heap at.
+    pub snapshot: CommitNumber,
+    /// The lines read, ascending by page, no mask empty.
+    pub reads: Vec<PageLines>,
+    /// The bytes changed.
+    pub writes: WriteSet,
+}
+
+/// Some lines of one page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PageLines {
+    /// The page.
+    pub page: PageNumber,
+    /// Its lines.
+    pub lines: LineMask,
+}
+
+/// From the leader to a station.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToStation {
+    /// The session begins.
+    Welcome(Welcome),
+    /// The session is refused, or ends.
+    Refused(SessionRefusal),
+    /// The next part of the station's stream.
+    Batch(Batch),
+    /// The answer to [`ToLeader::Status`].
+    Status(Box<Status>),
+    /// The answer to [`ToLeader::Shutdown`]: the log ends with a clean mark.
+    Stopping,
+}
+
+/// The beginning of a session, also after a resume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The station's number.
+    pub station: StationId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The leadership that speaks.
+    pub term: Term,
+    /// The generation the heap is in.
+    pub generation: Generation,
+    /// A new session starts with this snapshot; a resumed one keeps its own until its stream
+    /// catches up.
+    pub through: CommitNumber,
+    /// Size of the heap, in bytes.
+    pub heap_bytes: u64,
+    /// After this many milliseconds of silence the leader drops the station.
+    pub silence_ms_max: u32,
+    /// Who lives as of `through`, the station itself included.
+    pub members: Vec<Member>,
+}
+
+/// One living member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The station's number.
+    pub station: StationId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Whether it runs no activities.
+    pub observer: bool,
+}
+
+/// Why a session cannot begin or go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum SessionRefusal {
+    /// The leader dropped this incarnation, or never knew it.
+    #[error("the leader no longer knows this incarnation (it was silent too long); join anew")]
+    UnknownIncarnation,
+    /// The heap went back behind what this incarnation has seen.
+    #[error("the heap was rolled back to {cut} (generation {generation}); join anew")]
+    RolledBack {
+        /// The new generation.
+        generation: Generation,
+        /// Where it began.
+        cut: CommitNumber,
+    },
+    /// Somebody alive has this number.
+    #[error("station {0} is alive; choose another number or none")]
+    StationTaken(StationId),
+    /// There are as many stations as the leader's setting allows.
+    #[error("the cluster is full ({0} stations); raise the page server's limit")]
+    Full(u32),
+    /// The station broke the protocol.
+    #[error("the leader ended the session: {0}")]
+    Violation(Violation),
+    /// The leader shuts down.
+    #[error("the page server shuts down")]
+    ShuttingDown,
+}
+
+/// How a station broke the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Violation {
+    /// A message in the wrong state of the session.
+    #[error("message out of order")]
+    OutOfOrder,
+    /// A page beyond the heap.
+    #[error("page beyond the heap")]
+    PageBeyondHeap,
+    /// A snapshot that no stream has announced yet.
+    #[error("snapshot from the future")]
+    SnapshotFromTheFuture,
+    /// A list that does not ascend, is empty where it must not be, or exceeds its bound.
+    #[error("malformed list")]
+    MalformedList,
+    /// A commit sequence that is neither the next one nor a repetition in the window.
+    #[error("commit sequence out of the window")]
+    SequenceOutOfWindow,
+    /// More requests in flight than the leader keeps outcomes for.
+    #[error("too many commits in flight")]
+    TooManyInFlight,
+    /// A commit beyond [`COMMIT_BYTES_MAX`].
+    #[error("commit too large")]
+    CommitTooLarge,
+}
+
+/// Consecutive items of a station's stream. The station's snapshot may move to `through` once it
+/// has applied everything up to and including a batch with `last` set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The leadership that speaks.
+    pub term: Term,
+    /// The generation the items belong to.
+    pub generation: Generation,
+    /// Dense within a session, from 1.
+    pub sequence: StreamSequence,
+    /// Complete for the station's pages through this commit.
+    pub through: CommitNumber,
+    /// Unset if the following batch must be applied together with this one.
+    pub last: bool,
+    /// What happened, in order.
+    pub items: Vec<Item>,
+}
+
+/// One thing that happened, as a station needs to know it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Item {
+    /// The station's own transaction committed.
+    Committed {
+        /// Which request.
+        sequence: CommitSequence,
+        /// Its place in the order.
+        number: CommitNumber,
+    },
+    /// The station's own transaction did not commit.
+    Refused {
+        /// Which request.
+        sequence: CommitSequence,
+        /// Why.
+        why: CommitRefusal,
+    },
+    /// Another station's commit changed pages that this one holds.
+    Delta(Delta),
+    /// A page that the station asked for; it holds it from here on.
+    Page(Box<Page>),
+    /// The present bytes of lines that changed often while the station was slow.
+    Lines(Box<Lines>),
+    /// A member joined.
+    Joined(Member),
+    /// A member ended or was dropped; nothing of this incarnation follows.
+    Left(Incarnation),
+}
+
+/// What one commit changed in pages that the receiver holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The commit.
+    pub number: CommitNumber,
+    /// Its bytes, restricted to the receiver's pages.
+    pub writes: WriteSet,
+}
+
+/// A page as of a commit, and what happened to it since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// The page.
+    pub page: PageNumber,
+    /// The bytes are those at this commit: the snapshot asked for, or, if the history no longer
+    /// reaches back so far, a later one.
+    pub base: CommitNumber,
+    /// The receiver is a holder from this commit on: later changes come as deltas of their own.
+    pub held_from: CommitNumber,
+    /// The bytes at `base`.
+    pub content: Content,
+    /// Changes after `base`, up to and including `held_from`, ascending.
+    pub since: Vec<Delta>,
+}
+
+/// The bytes of a page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Content {
+    /// Never written.
+    Zero,
+    /// Exactly [`PAGE_BYTES`](crate::PAGE_BYTES) bytes.
+    Bytes(bytes::Bytes),
+}
+
+/// Whole lines of a page at the batch's `through`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lines {
+    /// Everything of this page up to this commit is included.
+    pub number: CommitNumber,
+    /// The lines, as whole-line runs of one page.
+    pub writes: WriteSet,
+}
+
+/// Why a transaction did not commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommitRefusal {
+    /// A line read was written by a later commit than the snapshot.
+    Conflict(PageLines),
+    /// The log has no room; nothing was changed, and it may be tried again later.
+    LogFull,
+}
+
+/// What the leader tells whoever asks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster, in hexadecimal.
+    pub cluster: String,
+    /// The leadership.
+    pub term: u64,
+    /// The generation.
+    pub generation: u32,
+    /// The newest commit.
+    pub commit: u64,
+    /// `memory` or `durable`.
+    pub durability: String,
+    /// Size of the heap, in bytes.
+    pub heap_bytes: u64,
+    /// Pages that were ever written.
+    pub pages: u64,
+    /// Commits ordered in this term.
+    pub commits: u64,
+    /// Transactions refused for a conflict in this term.
+    pub conflicts: u64,
+    /// Transactions refused because the log was full, in this term.
+    pub log_full: u64,
+    /// Pages served in this term.
+    pub fetches: u64,
+    /// Bytes the log takes on disk.
+    pub log_bytes: u64,
+    /// Milliseconds since this term began.
+    pub uptime_ms: u64,
+    /// The members.
+    pub stations: Vec<StationStatus>,
+}
+
+/// What the leader knows of one member.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StationStatus {
+    /// Its number.
+    pub station: u32,
+    /// Its life.
+    pub incarnation: u64,
+    /// Whether it runs no activities.
+    pub observer: bool,
+    /// Whether it has a connection now.
+    pub connected: bool,
+    /// Commits of this incarnation in this term.
+    pub commits: u64,
+    /// Conflicts of this incarnation in this term.
+    pub conflicts: u64,
+    /// Pages it holds.
+    pub pages: u64,
+    /// Bytes waiting for it.
+    pub backlog_bytes: u64,
+}
