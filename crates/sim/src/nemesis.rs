@@ -101,7 +101,12 @@ impl World {
                 let span = self.chance.around(Span::from_millis(100));
                 self.queue.push(self.now + span, Event::DiskFree);
             }
-            Fault::SyncError => self.server.machine.fail_syncs(true),
+            Fault::SyncError => {
+                self.server.machine.fail_syncs(true);
+                self.disk_fails = true;
+                let span = self.chance.around(Span::from_millis(100));
+                self.queue.push(self.now + span, Event::DiskFree);
+            }
         }
         Ok(())
     }
@@ -131,13 +136,18 @@ impl World {
         self.network.stall(connection, side, until);
     }
 
+    pub(crate) fn mend_disk(&mut self) {
+        self.server.machine.set_free_bytes(None);
+        self.server.machine.fail_syncs(false);
+        self.disk_fails = false;
+    }
+
     /// Ends all faults: whatever is down comes back, whatever is slow is quick again.
     pub(crate) fn heal(&mut self) {
         self.chaos = false;
         self.note(format_args!("faults end"));
         self.network.calm();
-        self.server.machine.set_free_bytes(None);
-        self.server.machine.fail_syncs(false);
+        self.mend_disk();
         self.server.frozen_until = Time(0);
         for member in &mut self.members {
             member.frozen_until = Time(0);

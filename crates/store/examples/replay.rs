@@ -34,6 +34,7 @@ fn main() -> Result<()> {
     let directory = tempfile::tempdir_in(parent)?;
     append(&directory.path().join("memory"))?;
     replay(&directory.path().join("memory"))?;
+    start(&directory.path().join("new"))?;
     sync(directory.path())
 }
 
@@ -140,6 +141,20 @@ fn replay(path: &Path) -> Result<()> {
         );
     }
     black_box(&heap);
+    Ok(())
+}
+
+fn start(path: &Path) -> Result<()> {
+    for what in ["a new store", "an empty log"] {
+        let begun = Instant::now();
+        let mut store = open(path, Durability::Memory)?;
+        store.replay(nothing)?;
+        store.begin_term()?;
+        println!(
+            "start with {what}: {:.1} ms",
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+    }
     Ok(())
 }
 

@@ -33,11 +33,11 @@ pub trait Disk {
     /// Whatever the file system reports.
     fn length(&self, name: &str) -> io::Result<u64>;
 
-    /// Replaces `into` by the file's bytes from `from` on.
+    /// Replaces `into` by the file's bytes; zeros at its end may be left out.
     ///
     /// # Errors
     /// Whatever the file system reports.
-    fn read(&self, name: &str, from: u64, into: &mut Vec<u8>) -> io::Result<()>;
+    fn read(&self, name: &str, into: &mut Vec<u8>) -> io::Result<()>;
 
     /// Replaces a small file, or creates it: after a crash it is the old one or the new one.
     ///
@@ -52,11 +52,11 @@ pub trait Disk {
     fn remove(&mut self, name: &str) -> io::Result<()>;
 
     /// Opens an existing segment of `bytes` bytes for appending and makes sure that all its blocks
-    /// are allocated.
+    /// are allocated. `cold` says that no process wrote it since the kernel started.
     ///
     /// # Errors
     /// Whatever the file system reports.
-    fn open(&mut self, name: &str, bytes: u64) -> io::Result<Self::File>;
+    fn open(&mut self, name: &str, bytes: u64, cold: bool) -> io::Result<Self::File>;
 
     /// Brings a file on disk that an earlier process may have left in the kernel's cache.
     ///

@@ -10,6 +10,7 @@
 //! On the same boot every first word was stored after the rest of its record, so that a record is
 //! whole or was never completed; a power cut may have lost any word that was not synced.
 
+use bytes::Bytes;
 use plurix_wire::Term;
 
 use crate::disk::{Disk, SegmentFile};
@@ -72,9 +73,11 @@ pub(crate) fn judge(
 
 /// Where and how a log is made to end.
 pub(crate) struct Cut {
-    /// The last segment, its length, and where its records end.
+    /// The last segment, its length and its bytes, perhaps without zeros at its end, and where its
+    /// records end.
     pub(crate) index: u64,
     pub(crate) bytes: u64,
+    pub(crate) segment: Bytes,
     pub(crate) at: u64,
     /// The newest segment there is.
     pub(crate) newest: u64,
@@ -97,11 +100,11 @@ pub(crate) fn cut<D: Disk>(disk: &mut D, cut: &Cut) -> Result<D::File, ReplayErr
             source,
         }
     };
-    let mut head = Vec::new();
-    disk.read(&name, 0, &mut head).map_err(io("read"))?;
-    let sealed = segment::seal(&head, cut.index) != Seal::Open;
-    let mut file = disk.open(&name, cut.bytes).map_err(io("open"))?;
-    let mut changed = clear(&mut file, &head, cut.at as usize);
+    let sealed = segment::seal(&cut.segment, cut.index) != Seal::Open;
+    let mut file = disk
+        .open(&name, cut.bytes, !cut.same_boot)
+        .map_err(io("open"))?;
+    let mut changed = clear(&mut file, &cut.segment, cut.at as usize);
     if sealed {
         file.publish(SEAL_AT as u64, 0);
         changed = true;

@@ -11,7 +11,7 @@ use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
 use crate::chain;
 use crate::disk::Disk;
 use crate::error::ReplayError;
-use crate::identity::FORMAT_VERSION;
+use crate::identity::{FORMAT_VERSION, array};
 use crate::segment::{
     self, BEGINNING_AT, Beginning, Fault, Fixed, HEAD_BYTES, SEAL_AT, SEGMENT_BYTES_MAX, Seal,
 };
@@ -85,7 +85,11 @@ pub(crate) struct Walk<'a, D> {
     pub(crate) synced: CommitNumber,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+    /// A segment as it is on disk, perhaps without zeros at its end.
     buffer: Bytes,
+    /// Its index, zero if there is none, and its length.
+    loaded: u64,
+    loaded_bytes: u64,
 }
 
 impl<'a, D: Disk> Walk<'a, D> {
@@ -125,6 +129,8 @@ impl<'a, D: Disk> Walk<'a, D> {
             records: 0,
             bytes: 0,
             buffer: Bytes::new(),
+            loaded: 0,
+            loaded_bytes: 0,
         })
     }
 
@@ -142,7 +148,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         for index in self.first..=self.newest {
-            let bytes = self.load(index)?;
+            self.load(index)?;
             match segment::beginning(&self.buffer, index) {
                 Beginning::After(stamp) if stamp == self.last => {}
                 Beginning::Spare if index > self.first => return Ok(Stop::End),
@@ -158,7 +164,8 @@ impl<'a, D: Disk> Walk<'a, D> {
                 }
                 Beginning::Damaged => return Ok(fault(index, BEGINNING_AT, "checksum mismatch")),
             }
-            (self.index, self.segment_bytes, self.at) = (index, bytes, HEAD_BYTES as u64);
+            (self.index, self.at) = (index, HEAD_BYTES as u64);
+            self.segment_bytes = self.loaded_bytes;
             if let Some(what) = self.segment(apply)? {
                 return Ok(fault(index, self.at as usize, what));
             }
@@ -187,7 +194,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     {
         loop {
             let at = self.at as usize;
-            let (record, synced, next) = match record::decode(&self.buffer, self.index, at) {
+            let (record, synced, next) = match self.decode(at) {
                 Ok(Found::Record {
                     record,
                     synced,
@@ -219,11 +226,27 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
     }
 
+    /// Reads what stands at byte `at` of the segment in the buffer.
+    fn decode(&mut self, at: usize) -> Result<Found, plurix_wire::Error> {
+        let word = self.buffer.get(at..at + 4).unwrap_or(&[0; 4]);
+        let length = u32::from_le_bytes(word.try_into().expect("four bytes")) as usize;
+        let end = (at + length).next_multiple_of(record::ALIGN);
+        let cut_off = end > self.buffer.len() && end as u64 <= self.loaded_bytes;
+        if cut_off && length <= record::RECORD_BYTES_MAX {
+            // The zeros at the end of this record were left out.
+            let mut bytes = Vec::from(mem::take(&mut self.buffer));
+            bytes.resize(end, 0);
+            self.buffer = Bytes::from(bytes);
+        }
+        record::decode(&self.buffer, self.loaded, at)
+    }
+
     /// Looks for whole records behind the end reached; answers the newest commit that one of them
-    /// knew to be on disk, if there is any record or any later segment was begun.
+    /// knew to be on disk, if there is any record or any later segment was begun. The last segment
+    /// begun is then in the buffer.
     pub(crate) fn survey(&mut self) -> Result<Option<CommitNumber>, ReplayError> {
         let mut newest = None;
-        for index in self.index..=self.newest {
+        for index in (self.index..=self.newest).rev() {
             self.load(index)?;
             let mut from = HEAD_BYTES;
             if index == self.index {
@@ -231,14 +254,54 @@ impl<'a, D: Disk> Walk<'a, D> {
             } else if segment::beginning(&self.buffer, index) != Beginning::Spare {
                 newest = newest.max(Some(CommitNumber(0)));
             }
-            newest = newest.max(newest_synced(&self.buffer, index, from, &self.last));
+            newest = newest.max(self.newest_synced(from));
         }
         Ok(newest)
     }
 
-    /// Reads segment `index` into the buffer and checks that it is what its name says; answers its
-    /// length.
-    fn load(&mut self, index: u64) -> Result<u64, ReplayError> {
+    /// The newest commit known to be on disk to a whole record at or behind `from` of the segment
+    /// in the buffer.
+    ///
+    /// Records are looked for at every aligned position. The fields that are compared before a
+    /// checksum is computed make it improbable that other bytes cost more than a glance.
+    fn newest_synced(&mut self, from: usize) -> Option<CommitNumber> {
+        let mut newest = None;
+        let mut at = from;
+        while at + HEADER_BYTES <= self.buffer.len() {
+            if self.plausible(at)
+                && let Ok(Found::Record { synced, .. }) = self.decode(at)
+            {
+                newest = newest.max(Some(synced));
+            }
+            at += record::ALIGN;
+        }
+        newest
+    }
+
+    /// Whether a record of this log may begin at `at`, where there are the bytes of a header.
+    fn plausible(&self, at: usize) -> bool {
+        let header = &self.buffer[at..at + HEADER_BYTES];
+        let field = |at: usize| u64::from_le_bytes(array(header, at));
+        let (term, number, synced) = (field(16), field(24), field(32));
+        field(0) != 0
+            && header[9..12] == [0; 3]
+            && term >= self.last.term.0
+            && number >= self.last.number.0
+            && synced <= number
+    }
+
+    /// The bytes of the last segment begun, after a [`survey`](Self::survey).
+    pub(crate) fn into_last_segment(self) -> Bytes {
+        assert_eq!(self.loaded, self.index);
+        self.buffer
+    }
+
+    /// Reads segment `index` into the buffer, unless it is there, and checks that it is what its
+    /// name says.
+    fn load(&mut self, index: u64) -> Result<(), ReplayError> {
+        if self.loaded == index {
+            return Ok(());
+        }
         let name = segment::name(index);
         let file = self.disk.path(&name);
         let io = |source| ReplayError::Io {
@@ -246,15 +309,15 @@ impl<'a, D: Disk> Walk<'a, D> {
             path: file.clone(),
             source,
         };
-        let wrong_length = |expected, found| ReplayError::Length {
-            file: file.clone(),
-            expected,
-            found,
-        };
         let found = self.disk.length(&name).map_err(io)?;
         if found > SEGMENT_BYTES_MAX {
-            return Err(wrong_length(SEGMENT_BYTES_MAX, found));
+            return Err(ReplayError::Length {
+                file,
+                expected: SEGMENT_BYTES_MAX,
+                found,
+            });
         }
+        self.loaded = 0;
         // The buffer is used again unless a record that was handed out still shares it.
         let buffer = mem::take(&mut self.buffer);
         let mut bytes = if buffer.is_unique() {
@@ -262,36 +325,53 @@ impl<'a, D: Disk> Walk<'a, D> {
         } else {
             Vec::new()
         };
-        self.disk.read(&name, 0, &mut bytes).map_err(io)?;
+        self.disk.read(&name, &mut bytes).map_err(io)?;
+        bytes.resize(bytes.len().max(HEAD_BYTES).min(found as usize), 0);
         self.buffer = Bytes::from(bytes);
-        let fixed = Fixed::decode(&self.buffer).map_err(|fault| match fault {
-            Fault::Short => wrong_length(HEAD_BYTES as u64, found),
-            Fault::Damaged(what) => self.damaged(index, 0, what),
-            Fault::Newer(found) => ReplayError::NewerVersion {
-                file: file.clone(),
-                found,
-                known: FORMAT_VERSION,
-            },
-        })?;
-        let foreign = |what| {
-            Err(ReplayError::Foreign {
-                file: file.clone(),
-                what,
-            })
+        self.check_head(index, found)?;
+        (self.loaded, self.loaded_bytes) = (index, found);
+        Ok(())
+    }
+
+    /// Checks the head of the segment in the buffer, whose file has `found` bytes.
+    fn check_head(&self, index: u64, found: u64) -> Result<(), ReplayError> {
+        let file = self.disk.path(&segment::name(index));
+        let fixed = match Fixed::decode(&self.buffer) {
+            Ok(fixed) => fixed,
+            Err(Fault::Damaged(what)) => return Err(self.damaged(index, 0, what)),
+            Err(Fault::Short) => {
+                return Err(ReplayError::Length {
+                    file,
+                    expected: HEAD_BYTES as u64,
+                    found,
+                });
+            }
+            Err(Fault::Newer(found)) => {
+                return Err(ReplayError::NewerVersion {
+                    file,
+                    found,
+                    known: FORMAT_VERSION,
+                });
+            }
         };
         if fixed.cluster != self.cluster {
-            return foreign(format!(
-                "it is of cluster {}, not {}",
-                fixed.cluster, self.cluster
-            ));
+            let what = format!("it is of cluster {}, not {}", fixed.cluster, self.cluster);
+            return Err(ReplayError::Foreign { file, what });
         }
         if fixed.index != index {
-            return foreign(format!("it is number {}", fixed.index));
+            return Err(ReplayError::Foreign {
+                file,
+                what: format!("it is number {}", fixed.index),
+            });
         }
-        if fixed.bytes != self.buffer.len() as u64 {
-            return Err(wrong_length(fixed.bytes, self.buffer.len() as u64));
+        if fixed.bytes != found {
+            return Err(ReplayError::Length {
+                file,
+                expected: fixed.bytes,
+                found,
+            });
         }
-        Ok(fixed.bytes)
+        Ok(())
     }
 
     pub(crate) fn damaged(&self, index: u64, at: usize, what: impl Into<String>) -> ReplayError {
@@ -322,35 +402,7 @@ fn missing(disk: &impl Disk, index: u64, before: CommitNumber) -> ReplayError {
 /// Whether the bytes between the record at `at` and the `next` one are zero: no checksum covers
 /// them.
 fn padding_is_zero(segment: &[u8], at: usize, next: usize) -> bool {
-    let length = u32::from_le_bytes(segment[at..at + 4].try_into().expect("four bytes"));
-    // The padding of a record at the very end of a segment is inside it: lengths are aligned.
-    segment[at + length as usize..next]
-        .iter()
-        .all(|&byte| byte == 0)
-}
-
-/// The newest commit known to be on disk to a whole record of `segment` at or behind `from` that
-/// may stand in the log after a record stamped `last`.
-///
-/// Records are looked for at every aligned position. The fields that are compared before a
-/// checksum is computed make it improbable that other bytes cost more than a glance.
-fn newest_synced(segment: &Bytes, index: u64, from: usize, last: &Stamp) -> Option<CommitNumber> {
-    let field =
-        |at: usize| u64::from_le_bytes(segment[at..at + 8].try_into().expect("eight bytes"));
-    let end = segment.len().saturating_sub(HEADER_BYTES - 1);
-    let mut newest = None;
-    for at in (from..end).step_by(record::ALIGN) {
-        if field(at) == 0 {
-            continue;
-        }
-        let (term, number, synced) = (field(at + 16), field(at + 24), field(at + 32));
-        let plausible = segment[at + 9..at + 12] == [0; 3]
-            && term >= last.term.0
-            && number >= last.number.0
-            && synced <= number;
-        if plausible && matches!(record::decode(segment, index, at), Ok(Found::Record { .. })) {
-            newest = newest.max(Some(CommitNumber(synced)));
-        }
-    }
-    newest
+    let length = u32::from_le_bytes(array(segment, at)) as usize;
+    let padding = segment.get(at + length..next);
+    padding.is_some_and(|padding| padding.iter().all(|&byte| byte == 0))
 }

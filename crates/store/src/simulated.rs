@@ -340,16 +340,15 @@ impl Disk for SimulatedDisk {
         Ok(self.machine.state().file(name)?.seen.len() as u64)
     }
 
-    fn read(&self, name: &str, from: u64, into: &mut Vec<u8>) -> io::Result<()> {
+    fn read(&self, name: &str, into: &mut Vec<u8>) -> io::Result<()> {
         let mut state = self.machine.state();
+        let seen = &state.file(name)?.seen;
+        let end = seen
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
         into.clear();
-        into.extend_from_slice(
-            state
-                .file(name)?
-                .seen
-                .get(from as usize..)
-                .unwrap_or_default(),
-        );
+        into.extend_from_slice(&seen[..end]);
         Ok(())
     }
 
@@ -374,7 +373,7 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
-    fn open(&mut self, name: &str, bytes: u64) -> io::Result<SimulatedSegment> {
+    fn open(&mut self, name: &str, bytes: u64, _cold: bool) -> io::Result<SimulatedSegment> {
         let mut state = self.machine.state();
         state.operation(self.process)?;
         assert_eq!(

@@ -179,6 +179,7 @@ impl<D: Disk> Store<D> {
             at: walk.at,
             newest: walk.newest,
             same_boot,
+            segment: walk.into_last_segment(),
         };
         let file = repair::cut(&mut self.disk, &cut)?;
         let Cut {
@@ -464,14 +465,16 @@ fn directory(disk: &impl Disk) -> Result<Vec<String>, OpenError> {
 fn existing(disk: &impl Disk, options: &Options) -> Result<Identity, OpenError> {
     let file = disk.path(identity::NAME);
     let io = |source| failed("read", file.clone(), source);
-    if disk.length(identity::NAME).map_err(io)? > IDENTITY_BYTES_MAX {
+    let length = disk.length(identity::NAME).map_err(io)?;
+    if length > IDENTITY_BYTES_MAX {
         return Err(OpenError::IdentityDamaged {
             file,
             what: "it is too long",
         });
     }
     let mut bytes = Vec::new();
-    disk.read(identity::NAME, 0, &mut bytes).map_err(io)?;
+    disk.read(identity::NAME, &mut bytes).map_err(io)?;
+    bytes.resize(length as usize, 0);
     let identity = Identity::decode(&bytes).map_err(|fault| match fault {
         Fault::Damaged(what) => OpenError::IdentityDamaged {
             file: file.clone(),

@@ -143,6 +143,22 @@ fn a_block_that_was_synced_and_is_lost_is_damage_on_every_boot() {
 }
 
 #[test]
+fn a_segment_begun_behind_one_that_is_not_sealed_is_reported() {
+    let (machine, _) = small_log(false);
+    let mut first = machine.bytes(FIRST).expect("it is there");
+    first[120..128].fill(0);
+    machine.put(FIRST, first);
+    let mut second = machine.bytes(SECOND).expect("it is there");
+    second[128..].fill(0);
+    machine.put(SECOND, second);
+    let error = read(&machine, 1).err();
+    assert!(
+        matches!(error, Some(Error::Replay(ReplayError::Damaged { .. }))),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn every_truncation_is_reported() {
     let (machine, _) = small_log(true);
     for boot in [1, 2] {

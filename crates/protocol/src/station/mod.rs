@@ -415,6 +415,19 @@ impl Station {
         self.transaction = Transaction::None;
     }
 
+    /// Gives up the transaction, even while it commits: what becomes of it is never learnt, so the
+    /// station must not begin another.
+    pub fn give_up(&mut self, memory: &mut impl Pages) {
+        memory.rollback();
+        self.transaction = Transaction::None;
+    }
+
+    /// Whether a page that was missed has arrived.
+    #[must_use]
+    pub fn has_arrived(&self, page: PageNumber) -> bool {
+        self.cache.has_arrived(page)
+    }
+
     /// Gives up pages, between transactions.
     pub fn evict(&mut self, pages: impl IntoIterator<Item = PageNumber>, memory: &mut impl Pages) {
         assert!(

@@ -66,6 +66,13 @@ impl Station {
         self.awaited.clear();
     }
 
+    /// The refusal that ended the session has passed: it may be opened once more.
+    pub fn retry(&mut self) {
+        if matches!(self.state, State::Ended(_)) {
+            self.state = State::Waiting;
+        }
+    }
+
     /// Takes a message of the leader.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ const ORACLE: &str = "durability";
 /// How the last leadership ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
+    /// In order: everything is on disk.
+    None,
     /// Nothing may be missing but a record that was being written.
     Killed {
         writing: bool,
@@ -70,7 +72,7 @@ impl Durability {
         let newest = model.newest();
         let number = records.last().map_or(CommitNumber(0), |r| r.stamp.number);
         let least = match loss {
-            Loss::Killed { writing: false } => newest.number,
+            Loss::None | Loss::Killed { writing: false } => newest.number,
             Loss::Killed { writing: true } => CommitNumber(newest.number.0.saturating_sub(1)),
             Loss::PowerCut => self.synced,
         };

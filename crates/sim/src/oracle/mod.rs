@@ -16,8 +16,11 @@ pub(crate) mod session;
 
 use std::collections::BTreeMap;
 
+use plurix_protocol::leader;
 use plurix_wire::record::{Body, Record};
-use plurix_wire::{CommitId, CommitNumber, Generation};
+use plurix_wire::{CommitId, Generation};
+
+use durability::Loss;
 
 pub(crate) use model::{Model, Moment};
 
@@ -82,18 +85,32 @@ impl Oracles {
                 };
                 self.model.append(at, *id, writes.clone());
             }
-            Body::Generation => self.model.begin_generation(stamp.generation, stamp.number),
+            Body::Generation if stamp.generation > self.model.newest().generation => {
+                self.model.begin_generation(stamp.generation, stamp.number);
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// The log ends at `number` now; with a new generation if `generation` says so.
-    pub(crate) fn recovered(&mut self, number: CommitNumber, generation: Option<Generation>) {
-        match generation {
+    /// A new process has read the log, which holds `records`; it will begin `generation`, if any.
+    pub(crate) fn recovered(
+        &mut self,
+        mode: leader::Durability,
+        loss: Loss,
+        records: &[Record],
+        generation: Option<Generation>,
+    ) -> Result<(), Violation> {
+        let number = self
+            .durability
+            .recovered(&self.model, mode, loss, records, generation)?;
+        self.numbering.replayed(records);
+        // The generation counts from here, even if the process dies before it has logged it.
+        match generation.filter(|generation| *generation > self.model.newest().generation) {
             Some(generation) => self.model.begin_generation(generation, number),
             None => self.model.forget_after(number),
         }
+        Ok(())
     }
 
     /// A program's commit was answered.

@@ -54,7 +54,8 @@ pub(crate) struct Truth {
 /// Every version of every line.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    commits: Vec<Truth>,
+    /// By number, then by the generation that wrote it.
+    commits: BTreeMap<(CommitNumber, Generation), Truth>,
     lines: BTreeMap<LineNumber, Vec<(Era, Line)>>,
     /// The ids that the log holds now.
     ids: BTreeMap<CommitId, CommitNumber>,
@@ -74,9 +75,11 @@ impl Model {
 
     /// The commit that has number `at.number` in the eyes of `at.generation`.
     pub(crate) fn commit(&self, at: Moment) -> Option<&Truth> {
-        self.commits.iter().rev().find(|truth| {
-            truth.era.written.number == at.number && truth.era.is_seen_by(at.generation)
-        })
+        let written = self
+            .commits
+            .range((at.number, Generation(0))..=(at.number, at.generation));
+        let mut truths = written.rev().map(|(_, truth)| truth);
+        truths.find(|truth| truth.era.is_seen_by(at.generation))
     }
 
     pub(crate) fn append(&mut self, at: Moment, id: CommitId, writes: WriteSet) {
@@ -104,7 +107,8 @@ impl Model {
             }
         }
         self.ids.insert(id, at.number);
-        self.commits.push(Truth { era, id, writes });
+        let truth = Truth { era, id, writes };
+        self.commits.insert((at.number, at.generation), truth);
         self.newest = at;
     }
 
@@ -115,7 +119,9 @@ impl Model {
                 era.lost_by = Some(generation);
             }
         };
-        self.commits.iter_mut().for_each(|truth| lose(&mut truth.era));
+        self.commits
+            .values_mut()
+            .for_each(|truth| lose(&mut truth.era));
         let versions = self.lines.values_mut().flatten();
         versions.for_each(|(era, _)| lose(era));
         self.ids.retain(|_, number| *number <= cut);
@@ -128,7 +134,7 @@ impl Model {
     /// What came after `number` never happened: nobody can have seen it.
     pub(crate) fn forget_after(&mut self, number: CommitNumber) {
         let stays = |era: &Era| era.written.number <= number || era.lost_by.is_some();
-        self.commits.retain(|truth| stays(&truth.era));
+        self.commits.retain(|_, truth| stays(&truth.era));
         for versions in self.lines.values_mut() {
             versions.retain(|(era, _)| stays(era));
         }

@@ -123,8 +123,10 @@ impl Numbering {
                 );
             }
             Body::Generation => {
+                let due = stamp.generation == newest.generation && stamp.number == newest.number;
+                let raised = stamp.generation > newest.generation && stamp.number <= newest.number;
                 demand!(
-                    stamp.generation > newest.generation && stamp.number <= newest.number,
+                    due || raised,
                     ORACLE,
                     "generation {} begins at {} after {newest}",
                     stamp.generation,

@@ -1,0 +1,235 @@
+//! What can go wrong for a program, each with what to do about it.
+
+use std::fmt;
+
+use plurix_memory::AccessError;
+use plurix_wire::message::SessionRefusal;
+use plurix_wire::{CommitNumber, Generation};
+
+use crate::net::handshake::ConnectError;
+
+/// The result of what the library does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something was not done. Small, so that the results of memory accesses stay in registers.
+pub struct Error(Box<ErrorKind>);
+
+/// The kinds of [`Error`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The transaction must run again; return this from the closure, the library does the rest.
+    #[error("the transaction must run again; return this error from its closure")]
+    Restart,
+    /// The program gave the transaction up with [`Transaction::abort`](crate::Transaction::abort).
+    #[error("the transaction was aborted: {0}")]
+    Aborted(Box<dyn std::error::Error + Send + Sync>),
+    /// A pointer is null.
+    #[error("null pointer")]
+    Null,
+    /// A pointer leads beyond the heap.
+    #[error("{length} bytes at {offset:#x} leave the heap; the pointer is no pointer of this heap")]
+    OutOfBounds {
+        /// Where it points.
+        offset: u64,
+        /// What it points to, in bytes.
+        length: u64,
+    },
+    /// A pointer does not fit its type's alignment.
+    #[error("{offset:#x} is not aligned to {align}; the pointer is none of its type")]
+    Misaligned {
+        /// Where it points.
+        offset: u64,
+        /// What its type needs, in bytes.
+        align: usize,
+    },
+    /// Two values to be changed together share bytes.
+    #[error("the values at {first:#x} and {second:#x} overlap; change them one after the other")]
+    Overlap {
+        /// One value.
+        first: u64,
+        /// The other.
+        second: u64,
+    },
+    /// A slice was written with one of another length.
+    #[error("a slice of {expected} was set from one of {found}")]
+    LengthDiffers {
+        /// Length of the slice in the heap.
+        expected: usize,
+        /// Length of the slice given.
+        found: usize,
+    },
+    /// The heap has no room.
+    #[error("no room in the heap for {bytes} bytes; free something, or make a larger heap")]
+    OutOfMemory {
+        /// What was asked for, in bytes.
+        bytes: u64,
+    },
+    /// What was freed is not allocated.
+    #[error("{offset:#x} is not the start of an allocated block of {bytes} bytes; freed twice?")]
+    InvalidFree {
+        /// Where the pointer leads.
+        offset: u64,
+        /// The size that its type gives, in bytes.
+        bytes: u64,
+    },
+    /// The heap's own structures contradict themselves: a program has overwritten them.
+    #[error("the heap's {what} is damaged; a program wrote through a pointer that was not its own")]
+    Corrupt {
+        /// Which structure.
+        what: &'static str,
+    },
+    /// The heap is not one that this version can use.
+    #[error(
+        "the heap has format {found}, this program needs {expected}; use the release that made it"
+    )]
+    HeapFormat {
+        /// The format found.
+        found: u64,
+        /// The format needed.
+        expected: u64,
+    },
+    /// There is no root of this name.
+    #[error("the heap has no root named '{0}'")]
+    NoSuchRoot(String),
+    /// There is a root of this name already.
+    #[error("the heap has a root named '{0}' already")]
+    RootExists(String),
+    /// A name is empty or too long.
+    #[error("'{name}' is no name; names have 1 to {limit} bytes")]
+    BadName {
+        /// The name.
+        name: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// What a root or activity holds is not what the program takes it for.
+    #[error(
+        "'{name}' has another layout in the heap than in this program; it was made by other code"
+    )]
+    LayoutDiffers {
+        /// The root or activity.
+        name: String,
+    },
+    /// An activity's function is not registered in this program.
+    #[error("activity '{0}' is not registered in this program")]
+    NotRegistered(String),
+    /// An activity waits for others.
+    #[error("wait_all inside an activity would wait for itself; spawn and return instead")]
+    WaitInActivity,
+    /// The transaction changed more than one commit can carry.
+    #[error("the transaction changed {bytes} bytes, {limit} are the limit; split it")]
+    TooLarge {
+        /// What it changed, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The transaction's snapshot was forgotten before it could read all it needed.
+    #[error(
+        "the transaction ran so long that its snapshot was forgotten {tries} times; raise the page \
+         server's --history-bytes or shorten the transaction"
+    )]
+    SnapshotTooOld {
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// The page server's log has had no room for a while.
+    #[error("the page server's log is full; make room on its disk and try again")]
+    LogFull,
+    /// The station was taken for dead while its commit was under way.
+    #[error(
+        "the station was dropped while it committed; the transaction may or may not have happened"
+    )]
+    OutcomeUnknown,
+    /// The heap went back behind what this handle has seen.
+    #[error("the heap was rolled back to {cut} (generation {generation}); open a new station")]
+    RolledBack {
+        /// The new generation.
+        generation: Generation,
+        /// Where it began.
+        cut: CommitNumber,
+    },
+    /// The page server wants no session with this station.
+    #[error("the page server refuses this station: {0}")]
+    Refused(SessionRefusal),
+    /// No page server can be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// No page server could be reached for too long.
+    #[error("the page server has been gone for {seconds} s: {last}")]
+    Gone {
+        /// How long.
+        seconds: u64,
+        /// The last attempt.
+        last: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The station cannot reserve as much address space as the heap needs.
+    #[error(
+        "this process may reserve {available} bytes, the heap has {needed}; raise its limit on \
+         address space, or make a smaller heap (page-server --heap-bytes)"
+    )]
+    Reservation {
+        /// What the system allows, in bytes.
+        available: u64,
+        /// What the heap needs, in bytes.
+        needed: u64,
+    },
+    /// The system refuses memory or threads.
+    #[error("the system refuses: {0}")]
+    System(Box<dyn std::error::Error + Send + Sync>),
+    /// The program asked the station to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// The kind, owned.
+    #[must_use]
+    pub fn into_kind(self) -> ErrorKind {
+        *self.0
+    }
+}
+
+impl From<ErrorKind> for Error {
+    #[cold]
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl From<AccessError> for ErrorKind {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::OutOfBounds { offset, length } => Self::OutOfBounds { offset, length },
+            AccessError::Misaligned { offset, align } => Self::Misaligned { offset, align },
+            AccessError::Overlap { first, second } => Self::Overlap { first, second },
+            // Missing pages are fetched before an access error is answered.
+            _ => Self::Restart,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

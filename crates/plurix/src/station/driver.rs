@@ -1,0 +1,305 @@
+//! Drives the protocol of one station: socket, clock and reconnection. Whoever holds the baton (the
+//! lock around the driver) drives: the program's thread while it waits, the service thread while
+//! the program computes. There is no hand-over on the way of a commit or a miss.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plurix_protocol::Time;
+use plurix_protocol::station::{State, Station as Machine};
+use plurix_wire::ClusterId;
+use plurix_wire::message::{SessionRefusal, ToStation};
+
+use super::options::Options;
+use super::pages::LocalPages;
+use crate::error::{ErrorKind, Result};
+use crate::net::handshake::{ConnectError, connect};
+use crate::net::{Address, Connection, NetError};
+
+/// The first pause between two attempts to reach the page server; doubled each time.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// A page server that takes longer to shake hands is not there.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+/// Looks at the socket between two offers of the processor to others.
+const LOOKS_PER_YIELD: u32 = 8;
+
+/// The protocol of one station and what it needs of the system.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) machine: Machine,
+    connection: Option<Connection>,
+    address: Address,
+    options: Options,
+    cluster: Option<ClusterId>,
+    origin: Instant,
+    looked: Instant,
+    /// Since when there is no connection, and when to try again.
+    outage: Outage,
+    interrupt: Arc<AtomicBool>,
+    /// The leader's last word, if the heap went back behind what this handle has seen.
+    rolled_back: Option<SessionRefusal>,
+    /// It gave up a commit that may have happened.
+    abandoned: bool,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    retry: Instant,
+    pause: Duration,
+    last: Option<ConnectError>,
+}
+
+impl Outage {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            retry: now,
+            pause: PAUSE_MIN,
+            last: None,
+        }
+    }
+}
+
+impl Driver {
+    /// Connects to the page server at `address` and asks to join. The first connection is not
+    /// retried: a wrong address shall be told at once.
+    pub(crate) fn open(address: Address, options: Options) -> Result<Self> {
+        let (connection, cluster) = connect(&address, options.secret.as_ref(), None, HANDSHAKE_MAX)
+            .map_err(ErrorKind::from)?;
+        let now = Instant::now();
+        let mut driver = Self {
+            machine: Machine::new(options.protocol()),
+            connection: Some(connection),
+            address,
+            options,
+            cluster: Some(cluster),
+            origin: now,
+            looked: now,
+            outage: Outage::new(now),
+            interrupt: Arc::default(),
+            rolled_back: None,
+            abandoned: false,
+        };
+        driver.machine.connected(Time(0));
+        Ok(driver)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// Set it to make whoever waits, now or later, stop waiting.
+    pub(crate) fn interrupt(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupt)
+    }
+
+    /// Whether transactions may begin.
+    ///
+    /// # Errors
+    /// If the station was interrupted, or gave up a commit that may have happened.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.interrupt.load(Ordering::Acquire) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.abandoned {
+            return Err(ErrorKind::OutcomeUnknown.into());
+        }
+        Ok(())
+    }
+
+    /// Gives up the commit under way. Memory may lack what it changed, so that no transaction of
+    /// this station may begin any more.
+    pub(crate) fn abandon(&mut self, pages: &mut LocalPages) {
+        self.machine.give_up(pages);
+        self.abandoned = true;
+    }
+
+    /// Sends what is due and takes what has arrived, without waiting.
+    ///
+    /// # Errors
+    /// If the station can never be a member again.
+    pub(crate) fn pump(&mut self) -> Result<()> {
+        self.looked = Instant::now();
+        let now = self.now();
+        let silent = self.machine.tick(now);
+        if silent {
+            self.disconnect();
+        }
+        let exchanged = self.exchange(now);
+        if exchanged.is_err() || matches!(self.machine.state(), State::Waiting) {
+            self.disconnect();
+        }
+        self.judge()?;
+        if self.connection.is_none() {
+            self.reconnect()?;
+        }
+        Ok(())
+    }
+
+    /// [`pump`](Self::pump), unless that was done a moment ago.
+    pub(crate) fn freshen(&mut self) -> Result<()> {
+        if self.looked.elapsed() >= self.options.freshness {
+            self.pump()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Drives until `done` holds or `limit` is over; answers whether it holds.
+    ///
+    /// # Errors
+    /// If the station can never be a member again, or was interrupted.
+    pub(crate) fn wait(
+        &mut self,
+        limit: Option<Duration>,
+        mut done: impl FnMut(&Machine) -> bool,
+    ) -> Result<bool> {
+        let begin = Instant::now();
+        let spin_end = begin + self.options.spin;
+        let end = limit.map(|limit| begin + limit);
+        let mut looks = 0;
+        loop {
+            self.pump()?;
+            if done(&self.machine) {
+                return Ok(true);
+            }
+            if self.interrupt.load(Ordering::Acquire) {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            if end.is_some_and(|end| self.looked >= end) {
+                return Ok(false);
+            }
+            if self.looked < spin_end {
+                looks += 1;
+                if looks % LOOKS_PER_YIELD == 0 {
+                    thread::yield_now();
+                }
+            } else {
+                self.sleep(end);
+            }
+        }
+    }
+
+    /// Sleeps until something arrives, a heartbeat is due, or `end`.
+    fn sleep(&self, end: Option<Instant>) {
+        let due = Duration::from_nanos(self.machine.next_timeout().since(self.now()).0);
+        let left = end.map_or(due, |end| {
+            due.min(end.saturating_duration_since(Instant::now()))
+        });
+        match &self.connection {
+            // A failing wait shows itself in the next read.
+            Some(connection) => drop(connection.wait(left.max(Duration::from_micros(1)))),
+            None => thread::sleep(left.min(self.outage.pause)),
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time(self.looked.duration_since(self.origin).as_nanos() as u64)
+    }
+
+    /// Sends what the protocol says, and tells it what has arrived.
+    fn exchange(&mut self, now: Time) -> Result<(), NetError> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        send(&mut self.machine, connection)?;
+        let received = connection.receive();
+        while let Some(message) = connection.next::<ToStation>()? {
+            if let ToStation::Refused(refusal @ SessionRefusal::RolledBack { .. }) = message {
+                self.rolled_back = Some(refusal);
+            }
+            if self.machine.handle(now, message).is_err() {
+                return Err(NetError::Closed);
+            }
+        }
+        received?;
+        send(&mut self.machine, connection)
+    }
+
+    fn disconnect(&mut self) {
+        if self.connection.take().is_some() {
+            self.machine.disconnected();
+            self.outage = Outage::new(Instant::now());
+        }
+    }
+
+    /// Whether the leader's last word leaves any hope.
+    fn judge(&mut self) -> Result<()> {
+        if let Some(SessionRefusal::RolledBack { generation, cut }) = self.rolled_back {
+            return Err(ErrorKind::RolledBack { generation, cut }.into());
+        }
+        match self.machine.state() {
+            // The predecessor's connection may not have been noticed to be gone; ask again.
+            State::Ended(SessionRefusal::StationTaken(_))
+                if self.outage.since.elapsed() < self.options.patience.min(HANDSHAKE_MAX * 2) =>
+            {
+                self.machine.retry();
+                self.connection = None;
+                self.outage.retry = Instant::now() + PAUSE_MIN * 10;
+                Ok(())
+            }
+            State::Ended(refusal) => Err(ErrorKind::Refused(refusal).into()),
+            State::Waiting | State::Opening | State::Active => Ok(()),
+        }
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now < self.outage.retry {
+            return Ok(());
+        }
+        let secret = self.options.secret.as_ref();
+        match connect(&self.address, secret, self.cluster, HANDSHAKE_MAX) {
+            Ok((connection, _)) => {
+                self.connection = Some(connection);
+                self.machine.connected(self.now());
+                Ok(())
+            }
+            Err(error) if !error.is_passing() => Err(ErrorKind::from(error).into()),
+            Err(error) => {
+                let gone = now.duration_since(self.outage.since);
+                if gone > self.options.patience {
+                    let seconds = gone.as_secs();
+                    return Err(ErrorKind::Gone {
+                        seconds,
+                        last: Box::new(error),
+                    }
+                    .into());
+                }
+                self.outage.last = Some(error);
+                self.outage.retry = now + self.outage.pause;
+                self.outage.pause = (self.outage.pause * 2).min(PAUSE_MAX);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the session in order, as far as that can be done now.
+    pub(crate) fn leave(&mut self) {
+        self.machine.leave();
+        if let Some(connection) = &mut self.connection {
+            // If the leader does not hear it, it notices the closed connection.
+            let _ = send(&mut self.machine, connection);
+        }
+        self.connection = None;
+    }
+}
+
+fn send(machine: &mut Machine, connection: &mut Connection) -> Result<(), NetError> {
+    while let Some(message) = machine.poll() {
+        connection.queue(&message)?;
+    }
+    if connection.is_sending() {
+        connection.flush()?;
+    }
+    Ok(())
+}

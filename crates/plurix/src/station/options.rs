@@ -1,0 +1,64 @@
+//! What a program can wish of its station.
+
+use std::time::Duration;
+
+use plurix_wire::StationId;
+
+use crate::net::Secret;
+
+/// How a station joins and waits. The defaults suit a station on the machine or in the local
+/// network of its page server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// The number to take over, that of a predecessor; any if `None`.
+    pub station: Option<u32>,
+    /// It observes and sets up, and is not counted among the workers.
+    pub observer: bool,
+    /// The cluster's shared secret.
+    pub secret: Option<Secret>,
+    /// A waiting station asks its socket this long before it sleeps. Sleeping costs a wake-up of
+    /// some 20 µs, asking costs processor time that another process might use.
+    pub spin: Duration,
+    /// A station that has not looked at its socket for this long looks before a transaction, so
+    /// that its snapshot is not much older.
+    pub freshness: Duration,
+    /// A page server that has been gone this long is given up.
+    pub patience: Duration,
+    /// A transaction refused because the log is full is tried again this long.
+    pub log_full_patience: Duration,
+    /// A transaction whose snapshot was forgotten is tried again this often.
+    pub snapshot_tries: u32,
+    /// Most pages fetched ahead when pages are missed one after the other.
+    pub read_ahead: u32,
+    /// Runs on memory that Miri and sanitizers understand, of at most this many bytes.
+    pub emulated_memory: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            station: None,
+            observer: false,
+            secret: None,
+            spin: Duration::from_micros(50),
+            freshness: Duration::from_micros(100),
+            patience: Duration::from_secs(60),
+            log_full_patience: Duration::from_secs(30),
+            snapshot_tries: 16,
+            read_ahead: 32,
+            emulated_memory: false,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn protocol(&self) -> plurix_protocol::station::Settings {
+        plurix_protocol::station::Settings {
+            station: self.station.map(StationId),
+            observer: self.observer,
+            read_ahead: self.read_ahead,
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Reading and writing the heap inside a transaction.
+
+use plurix_memory::AccessError;
+use plurix_protocol::station::{Miss, State};
+use plurix_wire::PageNumber;
+use zerocopy::IntoBytes;
+
+use super::{Poison, Transaction};
+use crate::error::{ErrorKind, Result};
+use crate::plain::Plain;
+use crate::ptr::{Pointee, Ptr};
+
+impl Transaction<'_> {
+    /// The value or slice that `ptr` points to, as of the transaction's snapshot with its own
+    /// changes. A page that is not here is fetched.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Null`], [`ErrorKind::OutOfBounds`], [`ErrorKind::Misaligned`] for a pointer
+    /// that cannot be one; [`ErrorKind::Restart`] if the transaction must run again.
+    #[inline]
+    pub fn get<T: Pointee + ?Sized>(&self, ptr: Ptr<T>) -> Result<&T> {
+        match T::read(&self.pages.0, ptr.repr()) {
+            Ok(value) if !ptr.is_null() => Ok(value),
+            Ok(_) => Err(ErrorKind::Null.into()),
+            Err(error) => self.get_missing(ptr, error),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_missing<T: Pointee + ?Sized>(&self, ptr: Ptr<T>, error: AccessError) -> Result<&T> {
+        let mut error = error;
+        loop {
+            self.resolve(error)?;
+            match T::read(&self.pages.0, ptr.repr()) {
+                Ok(value) => return Ok(value),
+                Err(next) => error = next,
+            }
+        }
+    }
+
+    /// The value or slice that `ptr` points to, to be changed in place. It counts as read: if
+    /// anybody else changes a line of it, this transaction does not commit.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn get_mut<T: Pointee + ?Sized>(&mut self, ptr: Ptr<T>) -> Result<&mut T> {
+        // Opened twice because of the borrow checker: the second time is a test of two bits.
+        if let Err(error) = T::open(&mut self.pages.0, ptr.repr()) {
+            self.open_missing(ptr, error)?;
+        }
+        if ptr.is_null() {
+            return Err(ErrorKind::Null.into());
+        }
+        T::open(&mut self.pages.0, ptr.repr()).map_err(|error| ErrorKind::from(error).into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_missing<T: Pointee + ?Sized>(&mut self, ptr: Ptr<T>, error: AccessError) -> Result<()> {
+        let mut error = error;
+        loop {
+            self.resolve(error)?;
+            match T::open(&mut self.pages.0, ptr.repr()) {
+                Ok(_) => return Ok(()),
+                Err(next) => error = next,
+            }
+        }
+    }
+
+    /// Several values to be changed together; they must be disjoint.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`ErrorKind::Overlap`].
+    pub fn get_many_mut<T: Plain, const N: usize>(
+        &mut self,
+        ptrs: [Ptr<T>; N],
+    ) -> Result<[&mut T; N]> {
+        for ptr in ptrs {
+            self.get_mut(ptr)?;
+        }
+        let opened = self.pages.0.open_many(ptrs.map(Ptr::offset));
+        opened.map_err(|error| ErrorKind::from(error).into())
+    }
+
+    /// Replaces a value without reading it: the transaction commits whatever others wrote there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn set<T: Plain>(&mut self, ptr: Ptr<T>, value: T) -> Result<()> {
+        self.overwrite(ptr, value.as_bytes())
+    }
+
+    /// Replaces a whole slice without reading it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`ErrorKind::LengthDiffers`].
+    pub fn set_slice<T: Plain>(&mut self, ptr: Ptr<[T]>, values: &[T]) -> Result<()> {
+        if ptr.len() != values.len() {
+            let (expected, found) = (ptr.len(), values.len());
+            return Err(ErrorKind::LengthDiffers { expected, found }.into());
+        }
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.overwrite(ptr, values.as_bytes())
+    }
+
+    fn overwrite<T: Pointee + ?Sized>(&mut self, ptr: Ptr<T>, bytes: &[u8]) -> Result<()> {
+        if ptr.is_null() {
+            return Err(ErrorKind::Null.into());
+        }
+        while let Err(error) = self.pages.0.overwrite(ptr.offset(), bytes) {
+            self.resolve(error)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the pages of a value or slice that will be needed, without waiting for them.
+    pub fn prefetch<T: Pointee + ?Sized>(&self, ptr: Ptr<T>) {
+        let (offset, bytes) = (ptr.offset(), T::bytes(ptr.repr()).unwrap_or(0));
+        let end = offset.saturating_add(bytes);
+        if offset == 0 || bytes == 0 || end > self.pages.0.len() {
+            return; // The access that follows says what is wrong.
+        }
+        let (first, last) = (PageNumber::of(offset), PageNumber::of(end - 1));
+        let absent = (first.0..=last.0).any(|page| !self.pages.0.is_present(PageNumber(page)));
+        if absent {
+            self.shared
+                .driver()
+                .machine
+                .prefetch(first, last.0 - first.0 + 1);
+        }
+    }
+
+    /// Fetches the page that an access misses, or says what is wrong with the access.
+    fn resolve(&self, error: AccessError) -> Result<()> {
+        let AccessError::Missing { page } = error else {
+            return Err(ErrorKind::from(error).into());
+        };
+        if self.poison.get().is_some() {
+            return Err(ErrorKind::Restart.into());
+        }
+        self.misses.set(self.misses.get() + 1);
+        let mut driver = self.shared.driver();
+        loop {
+            match driver.machine.miss(page, &*self.pages) {
+                Miss::Installed => return Ok(()),
+                Miss::SnapshotTooOld => return Err(self.poisoned(Poison::SnapshotTooOld)),
+                Miss::Lost => return Err(self.poisoned(Poison::Lost)),
+                Miss::Pending => {}
+            }
+            let waited = driver.wait(None, |machine| {
+                machine.has_arrived(page) || !matches!(machine.state(), State::Active)
+            });
+            let rejoined = match waited {
+                Err(_) => Err(()),
+                Ok(_) if driver.machine.has_arrived(page) => Ok(()),
+                // The connection was lost; ask again once there is a session.
+                Ok(_) => driver
+                    .wait(None, |m| matches!(m.state(), State::Active))
+                    .map(drop)
+                    .or(Err(())),
+            };
+            if rejoined.is_err() {
+                return Err(self.poisoned(Poison::Cut));
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Transactions: restartable closures that see one snapshot of the heap.
+//!
+//! ```text
+//!   begin --> closure --Ok--> nothing written? done, nothing is sent
+//!     ^          |              else commit --Committed--> on_commit, done
+//!     |        Err|poisoned           |
+//!     |          v                    v Refused
+//!     +------ roll back <-------------+
+//! ```
+//!
+//! The closure may run any number of times and must have no effects of its own; what shall happen
+//! once goes into [`Transaction::on_commit`]. If an access finds that the transaction cannot
+//! succeed, it answers an error and poisons the transaction: whatever the closure then answers is
+//! ignored, and it runs again.
+
+mod access;
+mod run;
+
+use std::cell::Cell;
+
+use plurix_wire::Incarnation;
+
+use crate::error::{Error, ErrorKind};
+use crate::station::{LocalPages, Shared};
+
+/// A running transaction. `&T` and `&mut T` lent by it are plain memory: the heap does not change
+/// beneath them.
+pub struct Transaction<'s> {
+    pub(crate) pages: &'s mut LocalPages,
+    pub(crate) shared: &'s Shared,
+    /// Why it cannot succeed any more.
+    poison: Cell<Option<Poison>>,
+    misses: Cell<u64>,
+    on_commit: Vec<Box<dyn FnOnce()>>,
+    /// The arena its allocations come from.
+    pub(crate) arena: usize,
+    pub(crate) incarnation: Incarnation,
+    /// It runs inside an activity.
+    pub(crate) in_activity: bool,
+}
+
+/// Why a transaction must run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Poison {
+    SnapshotTooOld,
+    Lost,
+    /// Waiting for a page failed for good; the next attempt to wait says why.
+    Cut,
+}
+
+impl Transaction<'_> {
+    /// Gives the transaction up: return what this answers from the closure. Nothing that it did
+    /// has happened.
+    ///
+    /// ```
+    /// # use plurix::{Cluster, Result};
+    /// # fn main() -> Result<()> {
+    /// # let mut cluster = Cluster::local(1)?;
+    /// # let station = &mut cluster.stations()[0];
+    /// let refused = station.transaction(|tx| {
+    ///     let account = tx.alloc(5u64)?;
+    ///     if *tx.get(account)? < 10 {
+    ///         return Err(tx.abort("insufficient funds"));
+    ///     }
+    ///     Ok(())
+    /// });
+    /// assert!(refused.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abort(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        ErrorKind::Aborted(why.into()).into()
+    }
+
+    /// Runs `effect` once this transaction is in the heap, at most once: if the process dies in
+    /// between, it does not run.
+    pub fn on_commit(&mut self, effect: impl FnOnce() + 'static) {
+        self.on_commit.push(Box::new(effect));
+    }
+
+    /// Whether the leader counts this life of a station among the living, as of the snapshot.
+    pub(crate) fn is_alive(&self, incarnation: Incarnation) -> bool {
+        incarnation == self.incarnation || self.shared.driver().machine.is_alive(incarnation)
+    }
+
+    fn poisoned(&self, poison: Poison) -> Error {
+        self.poison.set(Some(poison));
+        ErrorKind::Restart.into()
+    }
+}
+
+impl std::fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction")
+            .field("poison", &self.poison.get())
+            .finish_non_exhaustive()
+    }
+}

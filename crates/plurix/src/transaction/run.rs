@@ -1,0 +1,267 @@
+//! Running a transaction to its end: begin, attempt, commit, back off, again.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use plurix_protocol::station::{Outcome, State};
+use plurix_wire::message::{COMMIT_BYTES_MAX, CommitRefusal};
+
+use super::{Poison, Transaction};
+use crate::error::{ErrorKind, Result};
+use crate::station::Station;
+
+/// The first back-off; doubled with each conflict in a row. About the time of one commit.
+const BACKOFF_MIN: Duration = Duration::from_micros(10);
+/// The longest back-off.
+const BACKOFF_MAX: Duration = Duration::from_millis(5);
+/// The pause between two attempts when the log is full.
+const LOG_FULL_PAUSE: Duration = Duration::from_millis(20);
+
+/// How one attempt ended.
+enum Attempt<R> {
+    Done(R),
+    /// Others were faster.
+    Conflict,
+    LogFull,
+    SnapshotTooOld,
+    /// The session ended under it; it has not happened.
+    Lost,
+}
+
+/// What has gone wrong with the attempts so far.
+struct Patience {
+    conflicts: u32,
+    too_old: u32,
+    log_full_since: Option<Instant>,
+}
+
+impl Station {
+    /// Runs `body` as a transaction: it sees one snapshot of the heap, and what it changes is there
+    /// for everybody, at once, when this call answers; or it has not happened. `body` runs again
+    /// whenever others were faster, so it must have no effects of its own.
+    ///
+    /// A body that changes nothing is a read at one snapshot and sends nothing; the snapshot is
+    /// never older than this station's own commits.
+    ///
+    /// ```
+    /// # use plurix::{Cluster, Result};
+    /// # fn main() -> Result<()> {
+    /// # let mut cluster = Cluster::local(1)?;
+    /// # let station = &mut cluster.stations()[0];
+    /// let counter = station.transaction(|tx| tx.alloc(0u64))?;
+    /// let now = station.transaction(|tx| {
+    ///     let counter = tx.get_mut(counter)?;
+    ///     *counter += 1;
+    ///     Ok(*counter)
+    /// })?;
+    /// assert_eq!(now, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `body` answers; [`ErrorKind::OutcomeUnknown`], [`ErrorKind::TooLarge`],
+    /// [`ErrorKind::LogFull`], [`ErrorKind::SnapshotTooOld`]; or why the station can no longer be a
+    /// member.
+    pub fn transaction<R>(
+        &mut self,
+        mut body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.run(false, &mut body)
+    }
+
+    pub(crate) fn run<R>(
+        &mut self,
+        in_activity: bool,
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let mut patience = Patience {
+            conflicts: 0,
+            too_old: 0,
+            log_full_since: None,
+        };
+        loop {
+            match self.attempt(in_activity, body)? {
+                Attempt::Done(value) => return Ok(value),
+                failed => self.pause(&mut patience, &failed)?,
+            }
+            self.statistics.restarts += 1;
+        }
+    }
+
+    /// One attempt. An error is final; everything else leaves the station between transactions.
+    fn attempt<R>(
+        &mut self,
+        in_activity: bool,
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
+    ) -> Result<Attempt<R>> {
+        let (arena, incarnation) = self.begin()?;
+        let mut rollback = Rollback(Some(self));
+        let station = rollback.station();
+        let mut tx = Transaction {
+            pages: &mut station.pages,
+            shared: &station.shared,
+            poison: Cell::new(None),
+            misses: Cell::new(0),
+            on_commit: Vec::new(),
+            arena,
+            incarnation,
+            in_activity,
+        };
+        let result = body(&mut tx);
+        let (poison, misses) = (tx.poison.get(), tx.misses.get());
+        let on_commit = std::mem::take(&mut tx.on_commit);
+        drop(tx);
+        let station = rollback.disarm();
+        station.statistics.misses += misses;
+        let value = match (poison, result) {
+            (None, Ok(value)) => value,
+            (poison, result) => {
+                station.shared.driver().machine.abort(&mut station.pages);
+                return match (poison, result) {
+                    (Some(Poison::SnapshotTooOld), _) => Ok(Attempt::SnapshotTooOld),
+                    (Some(_), _) => Ok(Attempt::Lost),
+                    (None, Err(error)) if matches!(error.kind(), ErrorKind::Restart) => {
+                        Ok(Attempt::Conflict)
+                    }
+                    (None, Err(error)) => Err(error),
+                    (None, Ok(_)) => unreachable!("matched above"),
+                };
+            }
+        };
+        station.commit(value, on_commit)
+    }
+
+    /// Brings memory to the newest snapshot and begins. Answers the arena and the incarnation.
+    fn begin(&mut self) -> Result<(usize, plurix_wire::Incarnation)> {
+        let mut driver = self.shared.driver();
+        driver.check()?;
+        driver.freshen()?;
+        if driver.machine.begin(&mut self.pages).is_none() {
+            driver.wait(None, |machine| matches!(machine.state(), State::Active))?;
+            driver
+                .machine
+                .begin(&mut self.pages)
+                .expect("an active station has a session");
+        }
+        let station = driver
+            .machine
+            .station()
+            .expect("an active station has a number");
+        let incarnation = driver
+            .machine
+            .incarnation()
+            .expect("an active station lives");
+        Ok((station.0 as usize, incarnation))
+    }
+
+    fn commit<R>(&mut self, value: R, on_commit: Vec<Box<dyn FnOnce()>>) -> Result<Attempt<R>> {
+        let changed = self.pages.0.has_writes();
+        let writes = if changed {
+            self.pages.0.write_set()
+        } else {
+            Default::default()
+        };
+        let bytes = writes.as_bytes().len();
+        let mut driver = self.shared.driver();
+        if bytes == 0 || bytes > COMMIT_BYTES_MAX {
+            driver.machine.abort(&mut self.pages);
+            drop(driver);
+            if bytes > 0 {
+                return Err(ErrorKind::TooLarge {
+                    bytes,
+                    limit: COMMIT_BYTES_MAX,
+                }
+                .into());
+            }
+            self.statistics.reads += 1;
+        } else {
+            driver.machine.commit(self.pages.0.read_set(), writes);
+            if let Err(error) = driver.wait(None, |machine| machine.is_answered()) {
+                // The station cannot go on; whether this commit happened, nobody here can say.
+                driver.abandon(&mut self.pages);
+                return Err(error);
+            }
+            let outcome = driver.machine.settle(&mut self.pages);
+            drop(driver);
+            match outcome {
+                Outcome::Committed(_) => self.statistics.commits += 1,
+                Outcome::Refused(CommitRefusal::Conflict(_)) => return Ok(Attempt::Conflict),
+                Outcome::Refused(CommitRefusal::LogFull) => return Ok(Attempt::LogFull),
+                Outcome::Lost => return Ok(Attempt::Lost),
+                Outcome::Unknown => return Err(ErrorKind::OutcomeUnknown.into()),
+            }
+        }
+        on_commit.into_iter().for_each(|effect| effect());
+        Ok(Attempt::Done(value))
+    }
+
+    /// Waits as long as the failed attempt makes sensible.
+    fn pause<R>(&mut self, patience: &mut Patience, failed: &Attempt<R>) -> Result<()> {
+        let pause = match failed {
+            Attempt::Conflict => {
+                patience.conflicts += 1;
+                // The first repetition has the newest snapshot and mostly succeeds.
+                let doublings = patience.conflicts.saturating_sub(2).min(16);
+                let most = (BACKOFF_MIN * (1 << doublings)).min(BACKOFF_MAX);
+                if patience.conflicts == 1 {
+                    Duration::ZERO
+                } else {
+                    self.random_below(most)
+                }
+            }
+            Attempt::LogFull => {
+                let since = *patience.log_full_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > self.shared.driver().options().log_full_patience {
+                    return Err(ErrorKind::LogFull.into());
+                }
+                LOG_FULL_PAUSE
+            }
+            Attempt::SnapshotTooOld => {
+                patience.too_old += 1;
+                if patience.too_old >= self.shared.driver().options().snapshot_tries {
+                    return Err(ErrorKind::SnapshotTooOld {
+                        tries: patience.too_old,
+                    }
+                    .into());
+                }
+                Duration::ZERO
+            }
+            Attempt::Lost | Attempt::Done(_) => Duration::ZERO,
+        };
+        if pause > Duration::ZERO {
+            self.shared.driver().wait(Some(pause), |_| false)?;
+        }
+        Ok(())
+    }
+
+    /// A random span up to `most` (xorshift64*, Vigna 2016); spreads stations that collided.
+    fn random_below(&mut self, most: Duration) -> Duration {
+        self.dice ^= self.dice >> 12;
+        self.dice ^= self.dice << 25;
+        self.dice ^= self.dice >> 27;
+        let random = self.dice.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        Duration::from_nanos((most.as_nanos() as u64 * random) >> 32)
+    }
+}
+
+/// Rolls the transaction back if the program's closure panics.
+struct Rollback<'s>(Option<&'s mut Station>);
+
+impl<'s> Rollback<'s> {
+    fn station(&mut self) -> &mut Station {
+        self.0.as_mut().expect("armed until it is disarmed")
+    }
+
+    fn disarm(mut self) -> &'s mut Station {
+        self.0.take().expect("armed until it is disarmed")
+    }
+}
+
+impl Drop for Rollback<'_> {
+    fn drop(&mut self) {
+        if let Some(station) = &mut self.0 {
+            station.shared.driver().machine.abort(&mut station.pages);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A station's machine: the process that drives a station as the real library does, and its
+//! connection.
+//!
+//! ```text
+//!   down --start--> connecting --> connected --+--> crashed: all is lost, a successor is started
+//!                       ^              |       +--> frozen: everything comes late
+//!                       +--- closed ---+
+//! ```
+
+use plurix_protocol::station::{Settings, State, Station};
+use plurix_protocol::{ConnectionId, Span, Time};
+use plurix_wire::message::{Request, SessionRefusal, ToLeader, ToStation};
+use plurix_wire::{CommitId, Generation, StationId, frame};
+
+use crate::memory::Memory;
+use crate::network::Side;
+use crate::oracle::session::Sight;
+use crate::oracle::{Violation, demand};
+use crate::program::Program;
+use crate::queue::Event;
+use crate::random::Random;
+use crate::world::World;
+
+const ORACLE: &str = "station";
+/// So often a station asks for a number that somebody else has before it takes any.
+const REFUSALS_MAX: u32 = 20;
+
+/// One station's machine.
+pub(crate) struct Member {
+    pub(crate) process: Option<Process>,
+    /// Counts processes, to tell a dead one's events.
+    pub(crate) life: u64,
+    pub(crate) frozen_until: Time,
+    /// The number that its successor asks for.
+    number: Option<StationId>,
+    pub(crate) random: Random,
+    /// Transactions begun, over all lives.
+    pub(crate) attempts: u64,
+    /// Commits since the faults ended.
+    pub(crate) duties_done: u32,
+}
+
+/// The running station.
+pub(crate) struct Process {
+    pub(crate) station: Station,
+    pub(crate) memory: Memory,
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) program: Program,
+    pub(crate) sight: Sight,
+    /// The generation of the newest welcome.
+    pub(crate) generation: Generation,
+    tick_at: Option<Time>,
+    refusals: u32,
+}
+
+impl Member {
+    pub(crate) fn new(number: Option<StationId>, random: Random) -> Self {
+        Self {
+            process: None,
+            life: 0,
+            frozen_until: Time(0),
+            number,
+            random,
+            attempts: 0,
+            duties_done: 0,
+        }
+    }
+}
+
+impl World {
+    /// Starts a station's process; it connects at once.
+    pub(crate) fn start_member(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if member.process.is_some() {
+            return;
+        }
+        let settings = Settings {
+            station: member.number,
+            ..self.plan.station.clone()
+        };
+        member.life += 1;
+        member.process = Some(Process {
+            station: Station::new(settings),
+            memory: Memory::new(self.plan.leader.heap_bytes),
+            connection: None,
+            program: Program::default(),
+            sight: Sight::default(),
+            generation: Generation(0),
+            tick_at: None,
+            refusals: 0,
+        });
+        let life = member.life;
+        self.note(format_args!("station {index} starts"));
+        self.queue.push(
+            self.now,
+            Event::Connect {
+                member: index,
+                life,
+            },
+        );
+        self.wake_after(index, Span(0));
+    }
+
+    /// Kills a station's process; the leader may or may not hear of its death at once.
+    pub(crate) fn crash_member(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        let Some(process) = member.process.take() else {
+            return;
+        };
+        member.life += 1;
+        member.frozen_until = Time(0);
+        self.tally.crashes += 1;
+        if let Some(connection) = process.connection {
+            let lossy = self.chance.chance(50);
+            if self.chance.chance(50) {
+                self.network.prove_death(connection);
+            }
+            self.close(connection, Side::Station, lossy);
+        }
+        self.note(format_args!("station {index} crashes"));
+        let span = self.chance.around(Span::from_millis(30));
+        self.queue
+            .push(self.now + span, Event::StartMember { member: index });
+    }
+
+    /// A station tries to connect.
+    pub(crate) fn connect(&mut self, index: usize) -> Result<(), Violation> {
+        if self.server.process.is_none() {
+            self.connect_later(index);
+            return Ok(());
+        }
+        let now = self.now;
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
+        if process.connection.is_some() {
+            return Ok(());
+        }
+        let connection = self.network.connect(index);
+        process.connection = Some(connection);
+        process.station.connected(now);
+        self.note(format_args!("station {index} connects as {connection:?}"));
+        self.member_acts(index)
+    }
+
+    pub(crate) fn connect_later(&mut self, index: usize) {
+        let span = self.chance.around(Span::from_millis(5)) + Span::from_micros(50);
+        let life = self.members[index].life;
+        self.queue.push(
+            self.now + span,
+            Event::Connect {
+                member: index,
+                life,
+            },
+        );
+    }
+
+    /// A frame has arrived at a station's end.
+    pub(crate) fn member_receives(
+        &mut self,
+        connection: ConnectionId,
+        index: usize,
+        bytes: &[u8],
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
+        if process.connection != Some(connection) {
+            return Ok(());
+        }
+        let message: ToStation = frame::decode(bytes).map_err(|error| Violation {
+            oracle: ORACLE,
+            what: error.to_string(),
+        })?;
+        let heard = process.station.handle(now, message);
+        demand!(
+            heard.is_ok(),
+            ORACLE,
+            "station {index} gives up an honest leader: {heard:?}"
+        );
+        if let Some(generation) = process.station.generation() {
+            process.generation = generation;
+        }
+        if let State::Ended(refusal) = process.station.state() {
+            self.ended(index, refusal)?;
+        }
+        self.member_acts(index)
+    }
+
+    /// The leader wants no session with this station.
+    fn ended(&mut self, index: usize, refusal: SessionRefusal) -> Result<(), Violation> {
+        match refusal {
+            SessionRefusal::ShuttingDown => {}
+            SessionRefusal::StationTaken(_) => {
+                let member = &mut self.members[index];
+                let Some(process) = &mut member.process else {
+                    return Ok(());
+                };
+                process.refusals += 1;
+                if process.refusals > REFUSALS_MAX {
+                    // A stranger has taken the number while this one was away.
+                    member.number = None;
+                    self.crash_member(index);
+                    return Ok(());
+                }
+            }
+            other => {
+                let what = format!("station {index} is honest, and refused: {other}");
+                return Err(Violation {
+                    oracle: ORACLE,
+                    what,
+                });
+            }
+        }
+        self.hang_up(index);
+        Ok(())
+    }
+
+    /// A station closes its connection and makes another one later.
+    fn hang_up(&mut self, index: usize) {
+        let Some(process) = &mut self.members[index].process else {
+            return;
+        };
+        if let Some(connection) = process.connection.take() {
+            process.station.disconnected();
+            let lossy = self.chance.chance(50);
+            self.close(connection, Side::Station, lossy);
+            self.connect_later(index);
+        }
+    }
+
+    /// A station learns that its connection is closed.
+    pub(crate) fn member_closed(
+        &mut self,
+        connection: ConnectionId,
+        index: usize,
+    ) -> Result<(), Violation> {
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
+        if process.connection == Some(connection) {
+            process.connection = None;
+            process.station.disconnected();
+            self.note(format_args!("station {index} is cut off"));
+            self.connect_later(index);
+            self.member_acts(index)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn member_tick(&mut self, index: usize) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
+        process.tick_at = None;
+        if process.connection.is_some() && process.station.tick(now) {
+            self.note(format_args!("station {index} gives the leader up"));
+            self.hang_up(index);
+        }
+        self.member_acts(index)
+    }
+
+    /// After anything happened to a station: its program goes on if it can, and what the station
+    /// has to say is sent.
+    pub(crate) fn member_acts(&mut self, index: usize) -> Result<(), Violation> {
+        self.advance(index)?;
+        self.send_requests(index)?;
+        let now = self.now;
+        let member = &mut self.members[index];
+        let Some(process) = &mut member.process else {
+            return Ok(());
+        };
+        if let Some(number) = process.station.station() {
+            member.number = Some(number);
+        }
+        if process.connection.is_some() {
+            let due = process.station.next_timeout().max(now);
+            if process.tick_at.is_none_or(|tick| due < tick) {
+                process.tick_at = Some(due);
+                let life = member.life;
+                self.queue.push(
+                    due,
+                    Event::MemberTick {
+                        member: index,
+                        life,
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn send_requests(&mut self, index: usize) -> Result<(), Violation> {
+        while let Some(process) = &mut self.members[index].process {
+            let Some(connection) = process.connection else {
+                break;
+            };
+            let Some(mut message) = process.station.poll() else {
+                break;
+            };
+            if let ToLeader::Request {
+                incarnation,
+                request: Request::Commit(commit),
+                ..
+            } = &mut message
+            {
+                let id = CommitId {
+                    incarnation: *incarnation,
+                    sequence: commit.sequence,
+                };
+                self.oracles.numbering.asked(id, &commit.writes)?;
+                process.program.asked(id)?;
+                self.canary.spoil_commit(commit);
+            }
+            self.note(format_args!("station {index}: {}", brief(&message)));
+            self.send(connection, Side::Leader, &message);
+        }
+        Ok(())
+    }
+}
+
+/// A message to the leader, as the trace shows it.
+fn brief(message: &ToLeader) -> String {
+    match message {
+        ToLeader::Request {
+            incarnation,
+            generation,
+            request: Request::Commit(commit),
+        } => {
+            let sequence = commit.sequence;
+            let reads: Vec<String> = commit
+                .reads
+                .iter()
+                .map(|read| format!("{}:{:x}", read.page, read.lines.0))
+                .collect();
+            format!(
+                "commit {incarnation}{sequence} {generation} at {} reads {} writes {:?}",
+                commit.snapshot,
+                reads.join(" "),
+                commit.writes
+            )
+        }
+        ToLeader::Request {
+            incarnation,
+            request,
+            ..
+        } => format!("{incarnation} {request:?}"),
+        other => format!("{other:?}"),
+    }
+}

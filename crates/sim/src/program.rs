@@ -1,0 +1,375 @@
+//! A station's program as a machine that stops wherever a real one would wait: on a miss, in
+//! thought, and for the answer to its commit.
+//!
+//! ```text
+//!            begin          missing page            asked to commit
+//!   Idle ----------> Running -----------> Missing       |
+//!    ^                | ^  ^                 |          v
+//!    |                | |  +-----installed---+      Committing
+//!    |    think, wake v |                                |
+//!    |              Thinking                             |
+//!    +---- abort, too old, lost, read only, answered ----+
+//! ```
+
+use std::ops::Range;
+
+use plurix_memory::AccessError;
+use plurix_protocol::Span;
+use plurix_protocol::station::{Miss, Outcome};
+use plurix_wire::message::CommitRefusal;
+use plurix_wire::{CommitId, PageNumber};
+
+use crate::member::Process;
+use crate::oracle::{Attempt, Moment, Violation, demand, opacity};
+use crate::queue::Event;
+use crate::workload::{REGISTER_BYTES, Script, Step, fill, value};
+use crate::world::{Phase, World};
+
+const ORACLE: &str = "program";
+/// A script is tried again so often before another one is drawn.
+const TRIES_MAX: u32 = 8;
+
+/// Where a program stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum At {
+    #[default]
+    Idle,
+    Running,
+    Thinking,
+    Missing(PageNumber),
+    Committing,
+}
+
+/// The program of one station process.
+#[derive(Debug, Default)]
+pub(crate) struct Program {
+    pub(crate) at: At,
+    script: Script,
+    next: usize,
+    tries: u32,
+    attempt: Attempt,
+    number: u64,
+    /// Names the wake-up that counts.
+    token: u64,
+}
+
+impl Program {
+    /// The station sends the commit under this id; sent again, it is the same.
+    pub(crate) fn asked(&mut self, id: CommitId) -> Result<(), Violation> {
+        let before = self.attempt.id.replace(id);
+        demand!(
+            before.is_none_or(|before| before == id),
+            ORACLE,
+            "{before:?} is sent again as {id}"
+        );
+        Ok(())
+    }
+}
+
+impl World {
+    pub(crate) fn wake_after(&mut self, index: usize, span: Span) {
+        let member = &mut self.members[index];
+        if let Some(process) = &mut member.process {
+            process.program.token += 1;
+            let (life, token) = (member.life, process.program.token);
+            self.queue.push(
+                self.now + span,
+                Event::Wake {
+                    member: index,
+                    life,
+                    token,
+                },
+            );
+        }
+    }
+
+    /// The time that a program waited for has come.
+    pub(crate) fn wake(&mut self, index: usize, token: u64) -> Result<(), Violation> {
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
+        if process.program.token != token {
+            return Ok(());
+        }
+        match process.program.at {
+            At::Idle => self.begin(index)?,
+            At::Thinking => process.program.at = At::Running,
+            At::Running | At::Missing(_) | At::Committing => {}
+        }
+        self.member_acts(index)
+    }
+
+    /// Begins the next transaction, or looks again later if the station is no member.
+    fn begin(&mut self, index: usize) -> Result<(), Violation> {
+        if self.phase == Phase::Rest {
+            return Ok(());
+        }
+        self.between(index);
+        let audit = self.audit.chance(self.plan.audit_percent);
+        let answered_before = self.oracles.answered;
+        let member = &mut self.members[index];
+        let Some(process) = &mut member.process else {
+            return Ok(());
+        };
+        let Some(number) = process.station.begin(&mut process.memory) else {
+            self.wake_after(index, Span::from_millis(1));
+            return Ok(());
+        };
+        let generation = process.generation;
+        let at = Moment { generation, number };
+        if let Some(life) = process.station.incarnation() {
+            process.sight.began(life, at)?;
+        }
+        if audit {
+            opacity::memory(&self.oracles.model, &process.memory, at)?;
+        }
+        member.attempts += 1;
+        let program = &mut process.program;
+        if program.tries == 0 || program.tries > TRIES_MAX {
+            program.tries = 0;
+            let workload = &self.plan.workload;
+            program.script = match self.phase {
+                Phase::Chaos => Script::draw(workload, &mut member.random),
+                _ => Script::increment(workload, &mut member.random),
+            };
+        }
+        program.tries += 1;
+        program.number = member.attempts;
+        program.next = 0;
+        program.at = At::Running;
+        program.attempt = Attempt {
+            at,
+            answered_before,
+            ..Attempt::default()
+        };
+        self.tally.attempts += 1;
+        self.note(format_args!("station {index} begins at {at}"));
+        Ok(())
+    }
+
+    /// Between transactions: gives up pages, asks for others.
+    fn between(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        let (Some(process), workload) = (&mut member.process, &self.plan.workload) else {
+            return;
+        };
+        if member.random.chance(workload.evict_percent) {
+            let random = &mut member.random;
+            let present: Vec<PageNumber> = process.memory.0.present_pages().collect();
+            let victims = present.into_iter().filter(|_| random.chance(50));
+            process.station.evict(victims, &mut process.memory);
+        }
+        if member.random.chance(workload.prefetch_percent) {
+            let first = PageNumber(member.random.below(workload.pages) as u32);
+            let rest = workload.pages as u32 - first.0;
+            process.station.prefetch(first, rest.min(4));
+        }
+    }
+
+    /// The program goes on as far as it can.
+    pub(crate) fn advance(&mut self, index: usize) -> Result<(), Violation> {
+        loop {
+            let Some(process) = &mut self.members[index].process else {
+                return Ok(());
+            };
+            match process.program.at {
+                At::Idle | At::Thinking => return Ok(()),
+                At::Running => self.step(index)?,
+                At::Missing(page) => match process.station.miss(page, &process.memory) {
+                    Miss::Pending => return Ok(()),
+                    Miss::Installed => process.program.at = At::Running,
+                    Miss::SnapshotTooOld => {
+                        self.tally.too_old += 1;
+                        self.give_up(index, "too old");
+                    }
+                    Miss::Lost => {
+                        self.tally.lost += 1;
+                        self.give_up(index, "lost");
+                    }
+                },
+                At::Committing if process.station.is_answered() => self.settle(index)?,
+                At::Committing => return Ok(()),
+            }
+        }
+    }
+
+    fn step(&mut self, index: usize) -> Result<(), Violation> {
+        let model = &self.oracles.model;
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
+        let program = &process.program;
+        let Some(step) = program.script.steps.get(program.next).cloned() else {
+            self.finish(index);
+            return Ok(());
+        };
+        if let Step::Think(span) = step {
+            process.program.next += 1;
+            process.program.at = At::Thinking;
+            self.wake_after(index, span);
+            return Ok(());
+        }
+        let value = value(index, program.number, program.next);
+        let done = perform(process, &step, value, |attempt, range, seen| {
+            opacity::read(model, attempt, range, seen)
+        });
+        match done {
+            Ok(checked) => {
+                process.program.next += 1;
+                checked
+            }
+            Err(AccessError::Missing { page }) => {
+                self.tally.misses += 1;
+                process.program.at = At::Missing(page);
+                Ok(())
+            }
+            Err(other) => Err(Violation {
+                oracle: ORACLE,
+                what: other.to_string(),
+            }),
+        }
+    }
+
+    /// The script is at its end: commits what was written, if anything was.
+    fn finish(&mut self, index: usize) {
+        let Some(process) = &mut self.members[index].process else {
+            return;
+        };
+        if process.program.script.abort {
+            self.tally.aborts += 1;
+            return self.give_up(index, "aborts");
+        }
+        let writes = process.memory.0.write_set();
+        if writes.is_empty() {
+            self.tally.read_only += 1;
+            process.program.tries = 0;
+            return self.give_up(index, "only read");
+        }
+        let reads = process.memory.reads();
+        process.station.commit(reads, writes);
+        process.program.at = At::Committing;
+    }
+
+    fn give_up(&mut self, index: usize, why: &str) {
+        if let Some(process) = &mut self.members[index].process {
+            process.station.abort(&mut process.memory);
+            self.rest(index, why);
+        }
+    }
+
+    /// The transaction is over: pauses before the next one.
+    fn rest(&mut self, index: usize, why: &str) {
+        let member = &mut self.members[index];
+        if let Some(process) = &mut member.process {
+            process.program.at = At::Idle;
+            let pause = member.random.micros(self.plan.workload.pause_us.clone());
+            let more = Span(pause.0 * u64::from(process.program.tries));
+            self.note(format_args!("station {index} {why}"));
+            self.wake_after(index, more);
+        }
+    }
+
+    fn settle(&mut self, index: usize) -> Result<(), Violation> {
+        let audit = self.audit.chance(self.plan.audit_percent);
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
+        let outcome = process.station.settle(&mut process.memory);
+        let attempt = std::mem::take(&mut process.program.attempt);
+        let generation = process.generation;
+        let why = match outcome {
+            Outcome::Committed(number) => {
+                process.program.tries = 0;
+                let at = Moment { generation, number };
+                process.sight.committed(at);
+                self.oracles.committed(&attempt, at)?;
+                self.tally.answered += 1;
+                self.members[index].duties_done += u32::from(self.phase == Phase::Duties);
+                format!("committed {number}")
+            }
+            Outcome::Refused(why) => {
+                self.oracles.refused(&attempt)?;
+                match why {
+                    CommitRefusal::Conflict(_) => self.tally.conflicts += 1,
+                    CommitRefusal::LogFull => self.tally.log_full += 1,
+                }
+                format!("refused {why:?}")
+            }
+            Outcome::Lost => {
+                self.tally.lost += 1;
+                "lost".to_owned()
+            }
+            Outcome::Unknown => {
+                self.tally.unknown += 1;
+                let number = attempt.id.and_then(|id| self.oracles.model.number_of(id));
+                format!("does not know; the log has {number:?}")
+            }
+        };
+        if audit && let Some(process) = &self.members[index].process {
+            // After an answer, memory is as of the new snapshot.
+            if matches!(outcome, Outcome::Committed(_) | Outcome::Refused(_)) && process.is_living() {
+                let number = process.station.snapshot();
+                let at = Moment { generation, number };
+                opacity::memory(&self.oracles.model, &process.memory, at)?;
+            }
+        }
+        self.rest(index, &why);
+        Ok(())
+    }
+}
+
+impl Process {
+    /// Whether the leader has not ended this life, as far as the station knows.
+    fn is_living(&self) -> bool {
+        self.station.incarnation().is_some()
+    }
+}
+
+/// Carries out one step; what was read goes through `check`.
+fn perform(
+    process: &mut Process,
+    step: &Step,
+    value: [u8; 8],
+    check: impl Fn(&Attempt, Range<u64>, &[u8]) -> Result<(), Violation>,
+) -> Result<Result<(), Violation>, AccessError> {
+    let heap = &mut process.memory.0;
+    let attempt = &mut process.program.attempt;
+    let register = |offset: u64| offset..offset + REGISTER_BYTES;
+    let (range, new, old) = match step {
+        Step::Read(range) => {
+            let length = (range.end - range.start) as usize;
+            let seen = heap.read_slice::<u8>(range.start, length)?;
+            let checked = check(attempt, range.clone(), seen);
+            attempt.reads.push(range.clone());
+            return Ok(checked);
+        }
+        Step::Blind(range) => {
+            let bytes = fill(value, (range.end - range.start) as usize);
+            heap.overwrite(range.start, &bytes)?;
+            attempt.own.extend(range.clone().zip(bytes));
+            return Ok(Ok(()));
+        }
+        Step::Think(_) => return Ok(Ok(())),
+        Step::Modify(offset) => {
+            let register = register(*offset);
+            let cell = heap.open::<[u8; 8]>(*offset)?;
+            (register, value, std::mem::replace(cell, value))
+        }
+        Step::Silent(offset) => {
+            let cell = heap.open::<[u8; 8]>(*offset)?;
+            let old = *cell;
+            *cell = old;
+            (register(*offset), old, old)
+        }
+        Step::Restored(offset) => {
+            let cell = heap.open::<[u8; 8]>(*offset)?;
+            let old = std::mem::replace(cell, value);
+            *cell = old;
+            (register(*offset), old, old)
+        }
+    };
+    let checked = check(attempt, range.clone(), &old);
+    attempt.reads.push(range.clone());
+    attempt.own.extend(range.zip(new));
+    Ok(checked)
+}

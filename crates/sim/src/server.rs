@@ -1,0 +1,523 @@
+//! The leader's machine: its disk, and the process that drives leader and store as the real page
+//! server does.
+//!
+//! ```text
+//!   none --start--> replay --> begin_term --> leading --+--> killed, power cut, stopped in order
+//!    ^                |             | no room           |
+//!    +---- later -----+-------------+-------------------+
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use plurix_protocol::leader::{self, Command, Durability, Leader};
+use plurix_protocol::{ConnectionId, Span, Time};
+use plurix_store::simulated::{Granularity, Machine, SimulatedDisk};
+use plurix_store::{BootId, OpenError, Options, Store};
+use plurix_wire::message::{Item, ToLeader, ToStation};
+use plurix_wire::record::{Body, Record};
+use plurix_wire::{ClusterId, CommitNumber, frame};
+
+use crate::network::Side;
+use crate::oracle::durability::Loss;
+use crate::oracle::{Violation, bounds, demand};
+use crate::plan::Plan;
+use crate::queue::Event;
+use crate::world::World;
+
+const ORACLE: &str = "page server";
+/// More batches than this at one moment mean that the leader never comes to rest.
+const FLUSHES_MAX: u32 = 1_000_000;
+
+/// How the leader's process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Kill,
+    PowerCut,
+    /// It ended by itself: in order, or because its disk failed.
+    Exit,
+}
+
+/// The leader's machine.
+pub(crate) struct Server {
+    pub(crate) machine: Machine,
+    options: Options,
+    pub(crate) process: Option<Process>,
+    /// Counts processes, to tell a dead one's events.
+    pub(crate) life: u64,
+    pub(crate) frozen_until: Time,
+    loss: Loss,
+    /// How often the disk had been used when it will let go of its process.
+    doom: Option<u64>,
+}
+
+/// The running page server.
+pub(crate) struct Process {
+    store: Store<SimulatedDisk>,
+    pub(crate) leader: Leader,
+    /// Connections whose window was full when there was something to send.
+    blocked: BTreeSet<ConnectionId>,
+    tick_at: Option<Time>,
+    /// A sync is under way; it may have reached the disk already, through this commit.
+    syncing: Option<Option<CommitNumber>>,
+}
+
+impl Server {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let cluster = ClusterId([7; 16]);
+        let mut options = Options::new(plan.leader.heap_bytes, cluster, boot_id(1));
+        options.segment_bytes = plan.disk.segment_bytes;
+        options.commit_bytes_max = plan.disk.commit_bytes_max;
+        options.durability = match plan.leader.durability {
+            Durability::Memory => plurix_store::Durability::Memory,
+            Durability::Durable => plurix_store::Durability::Durable,
+        };
+        Self {
+            machine: Machine::new(),
+            options,
+            process: None,
+            life: 0,
+            frozen_until: Time(0),
+            loss: Loss::Killed { writing: false },
+            doom: None,
+        }
+    }
+
+    /// Ends the process after so many more uses of the disk, be it in the middle of a record.
+    pub(crate) fn die_after(&mut self, steps: u64) {
+        if self.process.is_some() && self.doom.is_none() {
+            self.machine.kill_after(steps);
+            self.doom = Some(self.machine.steps() + steps);
+        }
+    }
+
+    /// Whether the process has used up what [`die_after`](Self::die_after) left it.
+    fn is_dead(&self) -> bool {
+        self.doom.is_some_and(|doom| self.machine.steps() >= doom)
+    }
+
+    fn reboot(&mut self) {
+        let count = u64::from_le_bytes(self.options.boot.0[..8].try_into().expect("eight bytes"));
+        self.options.boot = boot_id(count + 1);
+    }
+}
+
+fn boot_id(count: u64) -> BootId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&count.to_le_bytes());
+    BootId(id)
+}
+
+fn broken(what: impl std::fmt::Display) -> Violation {
+    Violation {
+        oracle: ORACLE,
+        what: what.to_string(),
+    }
+}
+
+impl World {
+    /// Starts a page server on what is on the disk; tries again later if the disk is full.
+    pub(crate) fn start_leader(&mut self) -> Result<(), Violation> {
+        if self.server.process.is_some() {
+            return Ok(());
+        }
+        let opened = Store::create_or_open(self.server.machine.disk(), self.server.options.clone());
+        let mut store = match opened {
+            Ok(store) => store,
+            Err(OpenError::NoSpace { .. }) => return self.start_leader_later(),
+            Err(error) => return Err(broken(error)),
+        };
+        let mut leader = Leader::new(self.plan.leader.clone());
+        let mut records = Vec::new();
+        let recovered = store.replay(|record| {
+            records.push(record.clone());
+            leader.replay(record)
+        });
+        let recovered = match recovered {
+            Ok(recovered) => recovered,
+            Err(_) if self.disk_fails => return self.start_leader_later(),
+            Err(error) => return Err(broken(error)),
+        };
+        let mode = self.plan.leader.durability;
+        let generation = recovered.new_generation;
+        self.oracles
+            .recovered(mode, self.server.loss, &records, generation)?;
+        // From here on the log is what it is, whatever becomes of this process.
+        self.server.loss = Loss::Killed { writing: false };
+        let Ok(term) = store.begin_term() else {
+            return self.start_leader_later();
+        };
+        self.oracles.numbering.began(term)?;
+        if mode == Durability::Durable {
+            self.oracles.durability.synced(leader.number());
+        }
+        leader.start(self.now, term, generation);
+        self.note(format_args!(
+            "leader starts: {term} at {} of {:?}, {} records, torn {:?}",
+            leader.number(),
+            generation,
+            recovered.records,
+            recovered.torn.map(|torn| torn.at)
+        ));
+        self.server.life += 1;
+        self.server.process = Some(Process {
+            store,
+            leader,
+            blocked: BTreeSet::new(),
+            tick_at: None,
+            syncing: None,
+        });
+        self.pump_leader()
+    }
+
+    fn start_leader_later(&mut self) -> Result<(), Violation> {
+        self.note(format_args!("the leader cannot start"));
+        let span = self.chance.around(Span::from_millis(20)) + Span::from_millis(1);
+        self.queue.push(self.now + span, Event::StartLeader);
+        Ok(())
+    }
+
+    /// Ends the leader's process; another one is started later.
+    pub(crate) fn end_leader(&mut self, end: End) {
+        if self.server.process.is_none() && end != End::PowerCut {
+            return;
+        }
+        self.note(format_args!("leader ends: {end:?}"));
+        self.tally.leader_ends += 1;
+        let writing = self.server.doom.is_some();
+        if end == End::PowerCut {
+            let granularity = self.disk.pick(&[Granularity::Block, Granularity::Word]);
+            let percent = self.disk.pick(&[0, 50, 90, 100]);
+            let disk = &mut self.disk;
+            self.server
+                .machine
+                .power_cut(granularity, |_, _| disk.chance(percent));
+            if self.server.loss != Loss::None || self.server.process.is_some() {
+                self.server.loss = Loss::PowerCut;
+            }
+            self.server.reboot();
+        } else {
+            self.server.machine.kill();
+            self.server.loss = Loss::Killed { writing };
+        }
+        self.server.doom = None;
+        self.server.life += 1;
+        self.server.frozen_until = Time(0);
+        if self.server.process.take().is_none() {
+            return;
+        }
+        let lossy = end == End::PowerCut || (end == End::Kill && self.chance.chance(50));
+        for connection in self.network.open(Side::Leader) {
+            self.close(connection, Side::Leader, lossy);
+        }
+        let span = self.chance.around(Span::from_millis(40)) + Span::from_micros(100);
+        self.queue.push(self.now + span, Event::StartLeader);
+    }
+
+    /// Asks the leader to end in order.
+    pub(crate) fn stop_leader(&mut self) -> Result<(), Violation> {
+        let connection = ConnectionId(u64::MAX);
+        let message = ToLeader::Shutdown;
+        self.tell_leader(leader::Event::Message {
+            connection,
+            message,
+        })
+    }
+
+    /// Hands an event to the leader and carries out what it wants.
+    pub(crate) fn tell_leader(&mut self, event: leader::Event) -> Result<(), Violation> {
+        if let Some(process) = &mut self.server.process {
+            process.leader.handle(self.now, event);
+            self.pump_leader()?;
+        }
+        Ok(())
+    }
+
+    /// A frame has arrived at the leader's end.
+    pub(crate) fn leader_receives(
+        &mut self,
+        connection: ConnectionId,
+        bytes: &[u8],
+    ) -> Result<(), Violation> {
+        let message: ToLeader = frame::decode(bytes).map_err(broken)?;
+        self.tell_leader(leader::Event::Message {
+            connection,
+            message,
+        })
+    }
+
+    /// The leader's end of a connection can take more.
+    pub(crate) fn leader_writable(&mut self, connection: ConnectionId) -> Result<(), Violation> {
+        let room = self.network.has_room(connection);
+        if let Some(process) = &mut self.server.process
+            && room
+            && process.blocked.remove(&connection)
+        {
+            process.leader.writable(connection);
+            self.pump_leader()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leader_tick(&mut self) -> Result<(), Violation> {
+        let Some(process) = &mut self.server.process else {
+            return Ok(());
+        };
+        process.tick_at = None;
+        process.leader.handle(self.now, leader::Event::Tick);
+        let status = process.leader.status(self.now);
+        bounds::leader(&status, &self.plan.leader)?;
+        self.pump_leader()
+    }
+
+    /// Carries out the leader's commands, then sends what its streams hold.
+    pub(crate) fn pump_leader(&mut self) -> Result<(), Violation> {
+        self.maintain();
+        while let Some(process) = &mut self.server.process {
+            let Some(command) = process.leader.poll() else {
+                break;
+            };
+            self.carry_out(command)?;
+            if self.server.is_dead() {
+                self.end_leader(End::Kill);
+                return Ok(());
+            }
+        }
+        self.flush()?;
+        self.sync_later();
+        if let Some(process) = &mut self.server.process {
+            let due = process.leader.next_timeout().max(self.now);
+            if process.tick_at.is_none_or(|tick| due < tick) {
+                process.tick_at = Some(due);
+                let life = self.server.life;
+                self.queue.push(due, Event::LeaderTick { life });
+            }
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self) {
+        if let Some(process) = &mut self.server.process {
+            process.store.maintain(Duration::from_nanos(self.now.0));
+            let room = process.store.room();
+            process.leader.handle(self.now, leader::Event::Room(room));
+        }
+        if self.server.is_dead() {
+            self.end_leader(End::Kill);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<(), Violation> {
+        match command {
+            Command::Append(record) => return self.append(&record),
+            Command::Send {
+                connection,
+                message,
+            } => {
+                if let ToStation::Welcome(welcome) = &message {
+                    let mode = self.plan.leader.durability;
+                    let model = &self.oracles.model;
+                    let through = welcome.through;
+                    self.oracles.durability.revealed(model, mode, through)?;
+                }
+                self.note(format_args!("to {connection:?}: {}", brief(&message)));
+                self.send(connection, Side::Station, &message);
+            }
+            Command::SendStatus { .. } => {}
+            Command::Close { connection } => self.close(connection, Side::Leader, false),
+            Command::Shutdown { .. } => {
+                if let Some(process) = self.server.process.take() {
+                    let closed = process.store.close_clean();
+                    self.note(format_args!("leader stops in order: {}", closed.is_ok()));
+                    for connection in self.network.open(Side::Leader) {
+                        self.close(connection, Side::Leader, false);
+                    }
+                    self.server.life += 1;
+                    self.server.machine.kill();
+                    self.server.loss = match closed {
+                        Ok(()) if self.server.doom.is_none() => Loss::None,
+                        _ => Loss::Killed { writing: true },
+                    };
+                    self.server.doom = None;
+                    let span = self.chance.around(Span::from_millis(20));
+                    self.queue.push(self.now + span, Event::StartLeader);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, record: &Record) -> Result<(), Violation> {
+        let Some(process) = &mut self.server.process else {
+            return Ok(());
+        };
+        let stamp = record.stamp;
+        let appended = match &record.body {
+            // The store wrote these itself, before the leader began and when it closes.
+            Body::Term | Body::Clean => return Ok(()),
+            Body::Generation => process.store.begin_generation(stamp.number).map(|begun| {
+                assert_eq!(begun, stamp.generation, "leader and store count alike");
+            }),
+            _ if process.store.control_room() < record.encoded_bytes() as u64 => {
+                self.note(format_args!("no room even for control records"));
+                self.end_leader(End::Exit);
+                return Ok(());
+            }
+            _ => process.store.append(record),
+        };
+        let number = process.store.last().number;
+        let room = process.store.room();
+        process.leader.handle(self.now, leader::Event::Room(room));
+        let dead = self.server.is_dead();
+        if appended.is_err() && !dead {
+            self.note(format_args!("the log has failed"));
+            self.end_leader(End::Exit);
+            return Ok(());
+        }
+        if record.body == Body::Generation && !dead {
+            self.oracles.durability.synced(number);
+        }
+        if record.body != Body::Generation || !dead {
+            self.oracles.appended(record)?;
+        }
+        if let Body::Commit { id, writes, .. } = &record.body {
+            self.tally.commits += 1;
+            let (generation, number) = (stamp.generation, stamp.number);
+            self.note(format_args!("log {generation}{number} {id} {writes:?}"));
+        } else {
+            self.note(format_args!("log {:?}", record.body));
+        }
+        Ok(())
+    }
+
+    /// Sends batches as far as the windows of the connections reach.
+    fn flush(&mut self) -> Result<(), Violation> {
+        for _ in 0..FLUSHES_MAX {
+            let Some(process) = &mut self.server.process else {
+                return Ok(());
+            };
+            let Some(connection) = process.leader.flushable(self.now) else {
+                return Ok(());
+            };
+            if !self.network.has_room(connection) {
+                process.blocked.insert(connection);
+                continue;
+            }
+            let Some(mut message) = process.leader.batch(self.now, connection) else {
+                continue;
+            };
+            self.reveal(&message)?;
+            self.note(format_args!("to {connection:?}: {}", brief(&message)));
+            self.canary.spoil_batch(&mut message);
+            self.send(connection, Side::Station, &message);
+        }
+        Err(broken("the leader has ever more to send at one moment"))
+    }
+
+    /// Checks that nothing of a batch tells of a commit that is not logged as promised.
+    fn reveal(&mut self, message: &ToStation) -> Result<(), Violation> {
+        let ToStation::Batch(batch) = message else {
+            return Ok(());
+        };
+        let mode = self.plan.leader.durability;
+        let (durability, model) = (&self.oracles.durability, &self.oracles.model);
+        durability.revealed(model, mode, batch.through)?;
+        for item in &batch.items {
+            let told = match item {
+                Item::Committed { number, .. } => *number,
+                Item::Delta(delta) => delta.number,
+                Item::Page(page) => page.base.max(page.held_from),
+                Item::Lines(lines) => lines.number,
+                Item::Refused { .. } | Item::Joined(_) | Item::Left(_) => continue,
+            };
+            demand!(
+                told <= batch.through,
+                ORACLE,
+                "an item tells of {told} in a batch through {}",
+                batch.through
+            );
+        }
+        Ok(())
+    }
+
+    /// In durable mode: has the log brought to disk while commits wait for it.
+    fn sync_later(&mut self) {
+        let Some(process) = &mut self.server.process else {
+            return;
+        };
+        let durable = self.plan.leader.durability == Durability::Durable;
+        // In memory mode a sync now and then costs nobody time, and must lose nothing either.
+        let wanted = match durable {
+            true => process.leader.awaits_log(),
+            false => self.disk.chance(1),
+        };
+        if process.syncing.is_some() || !wanted {
+            return;
+        }
+        let early = self.disk.chance(50).then(|| process.store.sync());
+        let early = match early {
+            Some(Ok(through)) => Some(through),
+            Some(Err(_)) => return self.end_leader(End::Exit),
+            None => None,
+        };
+        if let Some(through) = early {
+            self.oracles.durability.synced(through);
+        }
+        process.syncing = Some(early);
+        let span = self.disk.micros(self.plan.disk.sync_us.clone());
+        let life = self.server.life;
+        self.queue.push(self.now + span, Event::Synced { life });
+        if let Some(through) = self.canary.early_answer(durable, &process.leader) {
+            process
+                .leader
+                .handle(self.now, leader::Event::Logged(through));
+        }
+    }
+
+    /// The sync returns.
+    pub(crate) fn leader_synced(&mut self) -> Result<(), Violation> {
+        let Some(process) = &mut self.server.process else {
+            return Ok(());
+        };
+        let Some(early) = process.syncing.take() else {
+            return Ok(());
+        };
+        let synced = match early {
+            Some(through) => Ok(through),
+            None => process.store.sync(),
+        };
+        let Ok(through) = synced else {
+            self.end_leader(End::Exit);
+            return Ok(());
+        };
+        self.oracles.durability.synced(through);
+        self.tell_leader(leader::Event::Logged(through))
+    }
+}
+
+/// A message to a station, as the trace shows it.
+fn brief(message: &ToStation) -> String {
+    let ToStation::Batch(batch) = message else {
+        return format!("{message:?}");
+    };
+    let items: Vec<String> = batch
+        .items
+        .iter()
+        .map(|item| match item {
+            Item::Committed { sequence, number } => format!("{sequence}={number}"),
+            Item::Refused { sequence, .. } => format!("{sequence} refused"),
+            Item::Delta(delta) => format!("delta {}", delta.number),
+            Item::Page(page) => format!("page {} {}..{}", page.page, page.base, page.held_from),
+            Item::Lines(lines) => format!("lines {} {:?}", lines.number, lines.writes),
+            Item::Joined(member) => format!("joined {}", member.incarnation),
+            Item::Left(incarnation) => format!("left {incarnation}"),
+        })
+        .collect();
+    let end = if batch.last { "." } else { "…" };
+    format!(
+        "{} through {} [{}]{end}",
+        batch.sequence,
+        batch.through,
+        items.join(", ")
+    )
+}

@@ -1,0 +1,326 @@
+//! The whole cluster: takes one event after the other, in virtual time, and hands each to the
+//! machine that it happens to.
+//!
+//! ```text
+//!   Chaos: faults, random programs  --heal-->  Duties: no faults, everybody must commit
+//!                                                        |
+//!                             converged?  <-----------  Rest: nobody begins anything
+//! ```
+
+use std::fmt;
+
+use plurix_protocol::station::State;
+use plurix_protocol::{ConnectionId, Span, Time, leader};
+use plurix_wire::{PAGE_BYTES, StationId};
+use serde::Serialize;
+
+use crate::canary::{Canary, Planter};
+use crate::member::Member;
+use crate::network::{Network, Side};
+use crate::oracle::{Oracles, Violation, convergence, demand};
+use crate::plan::Plan;
+use crate::program::At;
+use crate::queue::{Event, Queue};
+use crate::random::{Purpose, Random};
+use crate::server::Server;
+use crate::trace::Trace;
+
+/// Commits that each station must get done once the faults are over.
+const DUTIES: u32 = 3;
+/// How long that may take, in virtual time.
+const DUTIES_MAX: Span = Span::from_millis(30_000);
+/// How long nothing is begun before everybody is looked at.
+const REST: Span = Span::from_millis(2_000);
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Chaos,
+    Duties,
+    Rest,
+}
+
+/// What happened, counted.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    /// Events of the simulation.
+    pub events: u64,
+    /// Transactions begun.
+    pub attempts: u64,
+    /// Commits that the leader appended to its log.
+    pub commits: u64,
+    /// Commits whose answer reached its program.
+    pub answered: u64,
+    /// Transactions that wrote nothing.
+    pub read_only: u64,
+    /// Transactions refused for a conflict.
+    pub conflicts: u64,
+    /// Transactions refused for want of room in the log.
+    pub log_full: u64,
+    /// Transactions that programs aborted.
+    pub aborts: u64,
+    /// Accesses to a missing page.
+    pub misses: u64,
+    /// Transactions run again because the history did not reach back.
+    pub too_old: u64,
+    /// Transactions that ended with their incarnation.
+    pub lost: u64,
+    /// Commits that nobody could tell the fate of.
+    pub unknown: u64,
+    /// Faults of all kinds.
+    pub faults: u64,
+    /// Ends of a leader's process.
+    pub leader_ends: u64,
+    /// Crashes of stations.
+    pub crashes: u64,
+    /// Bytes sent over all connections.
+    pub bytes: u64,
+}
+
+/// The cluster.
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) queue: Queue,
+    pub(crate) plan: Plan,
+    pub(crate) network: Network,
+    pub(crate) server: Server,
+    pub(crate) members: Vec<Member>,
+    pub(crate) oracles: Oracles,
+    pub(crate) canary: Planter,
+    pub(crate) chance: Random,
+    pub(crate) disk: Random,
+    pub(crate) audit: Random,
+    pub(crate) trace: Trace,
+    pub(crate) tally: Tally,
+    pub(crate) phase: Phase,
+    /// Whether faults still strike.
+    pub(crate) chaos: bool,
+    /// Whether syncs fail at present.
+    pub(crate) disk_fails: bool,
+    phase_ends: Time,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, canary: Option<Canary>, print: bool) -> Self {
+        let plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
+        let mut trace = Trace::new(print);
+        trace.note(Time(0), format_args!("seed {seed}: {plan:?}"));
+        let members = (0..plan.stations)
+            .map(|index| {
+                let number = plan.numbered.then_some(StationId(index as u32 + 1));
+                Member::new(number, Random::new(seed, Purpose::Program(index)))
+            })
+            .collect();
+        let weather = plan.weather.clone();
+        Self {
+            now: Time(0),
+            queue: Queue::default(),
+            network: Network::new(weather, Random::new(seed, Purpose::Network)),
+            server: Server::new(&plan),
+            members,
+            oracles: Oracles::default(),
+            canary: Planter::new(canary, Random::new(seed, Purpose::Canary)),
+            chance: Random::new(seed, Purpose::Faults),
+            disk: Random::new(seed, Purpose::Disk),
+            audit: Random::new(seed, Purpose::Audit),
+            trace,
+            tally: Tally::default(),
+            phase: Phase::Chaos,
+            chaos: true,
+            disk_fails: false,
+            phase_ends: Time(0),
+            plan,
+        }
+    }
+
+    /// Runs to the end, or to the first violation.
+    pub(crate) fn run(&mut self) -> Result<(), Violation> {
+        self.queue.push(self.now, Event::StartLeader);
+        for member in 0..self.members.len() {
+            let span = self.chance.around(Span::from_millis(5));
+            self.queue
+                .push(self.now + span, Event::StartMember { member });
+        }
+        self.unleash();
+        self.queue.push(self.now + self.plan.chaos, Event::Heal);
+        while let Some((time, event)) = self.queue.pop() {
+            self.now = time;
+            self.tally.events += 1;
+            self.dispatch(event)?;
+            if self.phase_is_over()? {
+                self.tally.bytes = self.network.bytes;
+                return self.look_at_everybody();
+            }
+        }
+        Err(Violation {
+            oracle: "progress",
+            what: "nothing will ever happen again".to_owned(),
+        })
+    }
+
+    pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
+        self.trace.note(self.now, what);
+    }
+
+    pub(crate) fn send<M: Serialize>(&mut self, connection: ConnectionId, to: Side, message: &M) {
+        if let Some(arrival) = self.network.send(self.now, connection, to, message) {
+            self.queue.push(arrival, Event::Deliver(connection, to));
+        }
+    }
+
+    /// One end closes a connection; the other one will learn it.
+    pub(crate) fn close(&mut self, connection: ConnectionId, side: Side, lossy: bool) {
+        if let Some(when) = self.network.close(self.now, connection, side, lossy) {
+            self.queue.push(when, Event::Closed(connection, side.other()));
+        }
+    }
+
+    fn dispatch(&mut self, event: Event) -> Result<(), Violation> {
+        if let Some(thaw) = self.frozen_until(&event) {
+            self.queue.push(thaw, event);
+            return Ok(());
+        }
+        match event {
+            Event::Deliver(connection, side) => self.deliver(connection, side),
+            Event::Closed(connection, side) => self.closed(connection, side),
+            Event::Connect { member, life } if self.lives(member, life) => self.connect(member),
+            Event::Wake {
+                member,
+                life,
+                token,
+            } if self.lives(member, life) => self.wake(member, token),
+            Event::MemberTick { member, life } if self.lives(member, life) => {
+                self.member_tick(member)
+            }
+            Event::LeaderTick { life } if life == self.server.life => self.leader_tick(),
+            Event::Synced { life } if life == self.server.life => self.leader_synced(),
+            Event::StartMember { member } => {
+                self.start_member(member);
+                Ok(())
+            }
+            Event::StartLeader => self.start_leader(),
+            Event::DiskFree => {
+                self.mend_disk();
+                Ok(())
+            }
+            Event::Fault(fault) => self.fault(fault),
+            Event::Heal => {
+                self.heal();
+                self.phase = Phase::Duties;
+                self.phase_ends = self.now + DUTIES_MAX;
+                Ok(())
+            }
+            // Events of a process that is dead.
+            Event::Connect { .. }
+            | Event::Wake { .. }
+            | Event::MemberTick { .. }
+            | Event::LeaderTick { .. }
+            | Event::Synced { .. } => Ok(()),
+        }
+    }
+
+    fn lives(&self, member: usize, life: u64) -> bool {
+        self.members[member].life == life
+    }
+
+    /// When the process that the event happens to will notice it, if it is frozen.
+    fn frozen_until(&self, event: &Event) -> Option<Time> {
+        let thaw = match *event {
+            Event::Deliver(_, Side::Leader)
+            | Event::Closed(_, Side::Leader)
+            | Event::LeaderTick { .. }
+            | Event::Synced { .. } => self.server.frozen_until,
+            Event::Deliver(connection, Side::Station)
+            | Event::Closed(connection, Side::Station) => {
+                self.members[self.network.member(connection)?].frozen_until
+            }
+            Event::Connect { member, .. }
+            | Event::Wake { member, .. }
+            | Event::MemberTick { member, .. } => self.members[member].frozen_until,
+            _ => return None,
+        };
+        (thaw > self.now).then_some(thaw)
+    }
+
+    fn deliver(&mut self, connection: ConnectionId, side: Side) -> Result<(), Violation> {
+        let Some(member) = self.network.member(connection) else {
+            return Ok(());
+        };
+        let Some(bytes) = self.network.receive(connection, side) else {
+            return Ok(());
+        };
+        match side {
+            Side::Leader => self.leader_receives(connection, &bytes),
+            Side::Station => {
+                self.member_receives(connection, member, &bytes)?;
+                self.leader_writable(connection)
+            }
+        }
+    }
+
+    fn closed(&mut self, connection: ConnectionId, side: Side) -> Result<(), Violation> {
+        let Some(member) = self.network.member(connection) else {
+            return Ok(());
+        };
+        let Some(died) = self.network.closed(connection, side) else {
+            return Ok(());
+        };
+        match side {
+            Side::Leader => self.tell_leader(leader::Event::Closed { connection, died }),
+            Side::Station => self.member_closed(connection, member),
+        }
+    }
+
+    /// Moves on to the next phase when it is time; answers whether the last one is over.
+    fn phase_is_over(&mut self) -> Result<bool, Violation> {
+        match self.phase {
+            Phase::Chaos => {}
+            Phase::Duties => {
+                if self.members.iter().all(|member| member.duties_done >= DUTIES) {
+                    self.note(format_args!("everybody has done its duty"));
+                    self.phase = Phase::Rest;
+                    self.phase_ends = self.now + REST;
+                }
+                let done: Vec<u32> = self.members.iter().map(|m| m.duties_done).collect();
+                demand!(
+                    self.now < self.phase_ends,
+                    "progress",
+                    "{} ms after the faults, the stations have done {done:?} of {DUTIES} commits",
+                    DUTIES_MAX.as_millis()
+                );
+            }
+            Phase::Rest => return Ok(self.now >= self.phase_ends),
+        }
+        Ok(false)
+    }
+
+    /// Everything has come to rest: all must see the same.
+    fn look_at_everybody(&mut self) -> Result<(), Violation> {
+        let Some(process) = &self.server.process else {
+            let what = "the leader is down long after the faults".to_owned();
+            let oracle = "progress";
+            return Err(Violation { oracle, what });
+        };
+        let leader = &process.leader;
+        let pages = self.plan.leader.heap_bytes / PAGE_BYTES as u64;
+        convergence::leader(&self.oracles.model, leader, pages)?;
+        for (index, member) in self.members.iter_mut().enumerate() {
+            let state = member.process.as_ref().map(|p| p.station.state());
+            let Some(process) = member
+                .process
+                .as_mut()
+                .filter(|p| p.program.at == At::Idle && state == Some(State::Active))
+            else {
+                let what = format!("station {index} is {state:?} long after the faults");
+                let oracle = "progress";
+                return Err(Violation { oracle, what });
+            };
+            let snapshot = process.station.begin(&mut process.memory);
+            let held = process.station.pages_held();
+            process.station.abort(&mut process.memory);
+            let snapshot = snapshot.unwrap_or_default();
+            convergence::station(leader, &process.memory, held, snapshot)?;
+        }
+        Ok(())
+    }
+}
