@@ -2,7 +2,7 @@
 //! be tested without a compiler.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
@@ -199,10 +199,10 @@ fn size_check(input: &DeriveInput, fields: &Fields, representation: Representati
     // struct; unlike `Plain`, it can be evaluated when the derives above have failed.
     quote! {
         const _: () = {
-            trait Checked {
+            trait __PlainChecked {
                 const CHECKED: ();
             }
-            impl Checked for #name #where_clause {
+            impl __PlainChecked for #name #where_clause {
                 const CHECKED: () = {
                     ::core::assert!(
                         ::core::mem::size_of::<Self>() > 0,
@@ -211,7 +211,7 @@ fn size_check(input: &DeriveInput, fields: &Fields, representation: Representati
                     #padding
                 };
             }
-            <#name as Checked>::CHECKED
+            <#name as __PlainChecked>::CHECKED
         };
     }
 }
@@ -255,7 +255,7 @@ fn field_span(field: &Field) -> Span {
 fn member_text(member: &Member) -> String {
     match member {
         Member::Named(name) => name.unraw().to_string(),
-        Member::Unnamed(index) => index.to_token_stream().to_string(),
+        Member::Unnamed(index) => index.index.to_string(),
     }
 }
 

@@ -114,9 +114,14 @@ pub enum ErrorKind {
     /// An activity's function is not registered in this program.
     #[error("activity '{0}' is not registered in this program")]
     NotRegistered(String),
-    /// An activity waits for others.
-    #[error("wait_all inside an activity would wait for itself; spawn and return instead")]
-    WaitInActivity,
+    /// An activity ended with an error.
+    #[error("activity '{name}' failed: {why}")]
+    ActivityFailed {
+        /// The activity.
+        name: String,
+        /// What it answered.
+        why: String,
+    },
     /// The transaction changed more than one commit can carry.
     #[error("the transaction changed {bytes} bytes, {limit} are the limit; split it")]
     TooLarge {

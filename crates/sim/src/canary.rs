@@ -120,7 +120,9 @@ fn spoil_item(canary: Canary, batch: &mut Batch, at: usize) {
         (Canary::DropTail, _) => {
             // A lost page is asked for again; whatever else is lost stays so.
             let tail = batch.items.split_off(at);
-            let pages = tail.into_iter().filter(|item| matches!(item, Item::Page(_)));
+            let pages = tail
+                .into_iter()
+                .filter(|item| matches!(item, Item::Page(_)));
             batch.items.extend(pages);
         }
         _ => {

@@ -105,7 +105,9 @@ fn explain(report: &Report, failure: &str, arguments: &Arguments) {
     }
     let canary = arguments.canary.map_or(String::new(), |canary| {
         let name = clap::ValueEnum::to_possible_value(&canary);
-        name.map_or(String::new(), |name| format!(" --canary {}", name.get_name()))
+        name.map_or(String::new(), |name| {
+            format!(" --canary {}", name.get_name())
+        })
     });
     eprintln!("seed {} failed: {failure}", report.seed);
     eprintln!(

@@ -144,7 +144,7 @@ impl World {
     }
 
     pub(crate) fn connect_later(&mut self, index: usize) {
-        let span = self.chance.around(Span::from_millis(5)) + Span::from_micros(50);
+        let span = self.chance.around(Span::from_millis(5));
         let life = self.members[index].life;
         self.queue.push(
             self.now + span,

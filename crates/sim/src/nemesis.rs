@@ -3,10 +3,10 @@
 use plurix_protocol::{Span, Time};
 
 use crate::network::Side;
-use crate::queue::Event;
-use crate::world::World;
 use crate::oracle::Violation;
+use crate::queue::Event;
 use crate::server;
+use crate::world::World;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +69,7 @@ impl World {
         self.strike(fault)?;
         let mean = self.plan.faults.iter().find(|(kind, _)| *kind == fault);
         if let Some(&(_, mean)) = mean {
-            let span = self.chance.around(mean) + Span::from_micros(1);
+            let span = self.chance.around(mean);
             self.queue.push(self.now + span, Event::Fault(fault));
         }
         Ok(())

@@ -164,13 +164,6 @@ impl Network {
         self.links.get(&id).map(|link| link.member)
     }
 
-    /// Whether this end believes in the connection.
-    pub(crate) fn is_open(&self, id: ConnectionId, side: Side) -> bool {
-        self.links
-            .get(&id)
-            .is_some_and(|link| link.open[side as usize])
-    }
-
     /// This end closes. Answers when the other one will know; what it had sent arrives before, unless
     /// `lossy`.
     pub(crate) fn close(
@@ -238,7 +231,11 @@ impl Network {
     }
 
     fn sweep(&mut self, id: ConnectionId) {
-        if self.links.get(&id).is_some_and(|link| link.open == [false; 2]) {
+        if self
+            .links
+            .get(&id)
+            .is_some_and(|link| link.open == [false; 2])
+        {
             self.links.remove(&id);
         }
     }

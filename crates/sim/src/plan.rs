@@ -128,11 +128,15 @@ impl IntoRange for u64 {
 
 fn weather(random: &mut Random) -> Weather {
     Weather {
-        delay_us: random.pick(&[(10, 50), (20, 500), (100, 3000), (1, 10_000)]).into_range(),
+        delay_us: random
+            .pick(&[(10, 50), (20, 500), (100, 3000), (1, 10_000)])
+            .into_range(),
         slow_ns: random.pick(&[100, 1_000, 10_000]),
         slow_percent: random.pick(&[0, 0, 20, 60]),
         window_bytes: random.log_within(64..1 << 20) as usize,
-        notice_us: random.pick(&[(1, 100), (100, 20_000), (100, 400_000)]).into_range(),
+        notice_us: random
+            .pick(&[(1, 100), (100, 20_000), (100, 400_000)])
+            .into_range(),
     }
 }
 
@@ -165,7 +169,9 @@ fn workload(random: &mut Random) -> Workload {
         abort_percent: random.pick(&[0, 5, 30]),
         evict_percent: random.pick(&[0, 5, 50]),
         prefetch_percent: random.pick(&[0, 0, 10]),
-        think_us: random.pick(&[(1, 100), (50, 2_000), (100, 50_000)]).into_range(),
+        think_us: random
+            .pick(&[(1, 100), (50, 2_000), (100, 50_000)])
+            .into_range(),
         pause_us: random.pick(&[(0, 1), (1, 200), (50, 5_000)]).into_range(),
     }
 }

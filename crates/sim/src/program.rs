@@ -307,7 +307,8 @@ impl World {
         };
         if audit && let Some(process) = &self.members[index].process {
             // After an answer, memory is as of the new snapshot.
-            if matches!(outcome, Outcome::Committed(_) | Outcome::Refused(_)) && process.is_living() {
+            if matches!(outcome, Outcome::Committed(_) | Outcome::Refused(_)) && process.is_living()
+            {
                 let number = process.station.snapshot();
                 let at = Moment { generation, number };
                 opacity::memory(&self.oracles.model, &process.memory, at)?;

@@ -66,9 +66,9 @@ impl Random {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// A span between zero and twice `mean`.
+    /// A span up to twice `mean`, and longer than none.
     pub(crate) fn around(&mut self, mean: Span) -> Span {
-        Span(self.below(2 * mean.0 + 1))
+        Span(1 + self.below(2 * mean.0))
     }
 
     pub(crate) fn micros(&mut self, range: Range<u64>) -> Span {

@@ -142,11 +142,14 @@ impl World {
         let generation = recovered.new_generation;
         self.oracles
             .recovered(mode, self.server.loss, &records, generation)?;
-        // From here on the log is what it is, whatever becomes of this process.
-        self.server.loss = Loss::Killed { writing: false };
+        // From here on the log is what it is; it ends in order until a term is begun.
+        if self.server.loss != Loss::None {
+            self.server.loss = Loss::Killed { writing: false };
+        }
         let Ok(term) = store.begin_term() else {
             return self.start_leader_later();
         };
+        self.server.loss = Loss::Killed { writing: false };
         self.oracles.numbering.began(term)?;
         if mode == Durability::Durable {
             self.oracles.durability.synced(leader.number());
@@ -172,7 +175,7 @@ impl World {
 
     fn start_leader_later(&mut self) -> Result<(), Violation> {
         self.note(format_args!("the leader cannot start"));
-        let span = self.chance.around(Span::from_millis(20)) + Span::from_millis(1);
+        let span = self.chance.around(Span::from_millis(20));
         self.queue.push(self.now + span, Event::StartLeader);
         Ok(())
     }
@@ -210,7 +213,7 @@ impl World {
         for connection in self.network.open(Side::Leader) {
             self.close(connection, Side::Leader, lossy);
         }
-        let span = self.chance.around(Span::from_millis(40)) + Span::from_micros(100);
+        let span = self.chance.around(Span::from_millis(40));
         self.queue.push(self.now + span, Event::StartLeader);
     }
 

@@ -29,6 +29,8 @@ use crate::trace::Trace;
 const DUTIES: u32 = 3;
 /// How long that may take, in virtual time.
 const DUTIES_MAX: Span = Span::from_millis(30_000);
+/// More events than this at one moment mean that time stands still.
+const EVENTS_AT_ONCE_MAX: u32 = 100_000;
 /// How long nothing is begun before everybody is looked at.
 const REST: Span = Span::from_millis(2_000);
 
@@ -143,7 +145,14 @@ impl World {
         }
         self.unleash();
         self.queue.push(self.now + self.plan.chaos, Event::Heal);
+        let mut at_once = 0;
         while let Some((time, event)) = self.queue.pop() {
+            at_once = if time > self.now { 0 } else { at_once + 1 };
+            demand!(
+                at_once < EVENTS_AT_ONCE_MAX,
+                "progress",
+                "time stands still at {event:?}: somebody asks again and again to be called now"
+            );
             self.now = time;
             self.tally.events += 1;
             self.dispatch(event)?;
@@ -171,7 +180,8 @@ impl World {
     /// One end closes a connection; the other one will learn it.
     pub(crate) fn close(&mut self, connection: ConnectionId, side: Side, lossy: bool) {
         if let Some(when) = self.network.close(self.now, connection, side, lossy) {
-            self.queue.push(when, Event::Closed(connection, side.other()));
+            self.queue
+                .push(when, Event::Closed(connection, side.other()));
         }
     }
 
@@ -276,7 +286,11 @@ impl World {
         match self.phase {
             Phase::Chaos => {}
             Phase::Duties => {
-                if self.members.iter().all(|member| member.duties_done >= DUTIES) {
+                if self
+                    .members
+                    .iter()
+                    .all(|member| member.duties_done >= DUTIES)
+                {
                     self.note(format_args!("everybody has done its duty"));
                     self.phase = Phase::Rest;
                     self.phase_ends = self.now + REST;

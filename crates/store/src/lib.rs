@@ -21,10 +21,12 @@
 //! names file and byte.
 
 mod chain;
+mod directory;
 mod disk;
 mod error;
 mod identity;
 mod log;
+mod options;
 mod real;
 mod repair;
 mod replay;
@@ -36,6 +38,7 @@ pub use disk::{Disk, LockError, NewSegment, SegmentFile};
 pub use error::{AppendError, Failure, OpenError, ReplayError};
 pub use identity::{BootId, Durability, FORMAT_VERSION};
 pub use log::Space;
+pub use options::Options;
 pub use real::{MappedSegment, RealDisk, boot_id};
 pub use replay::{Recovered, Torn};
-pub use store::{Options, Store};
+pub use store::Store;

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::iter;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -12,10 +13,10 @@ use plurix_memory::MappedFile;
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, SeekFrom, fadvise};
 use rustix::io::Errno;
 
+use crate::directory::{LOCK, UNFINISHED};
 use crate::disk::{Disk, LockError, NewSegment, SegmentFile};
 use crate::identity::BootId;
 use crate::segment;
-use crate::store::{LOCK, UNFINISHED};
 
 const BLOCK_BYTES: usize = 4096;
 const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
@@ -123,14 +124,19 @@ impl Disk for RealDisk {
         let mut at = 0;
         while let Some(data) = next_data(&file, at)?.filter(|&data| data < length) {
             let used = into.len();
-            let end = length.min(data + READ_BYTES as u64);
-            into.resize(end as usize, 0);
-            let piece = &mut into[data as usize..];
-            file.read_exact_at(piece, data)?;
-            if piece.chunks(BLOCK_BYTES).all(|block| *block == ZEROS[..block.len()]) {
+            let bytes = READ_BYTES.min((length - data) as usize);
+            into.resize(used + bytes, 0);
+            file.read_exact_at(&mut into[used..], data)?;
+            if into[used..]
+                .chunks(BLOCK_BYTES)
+                .all(|block| *block == ZEROS[..block.len()])
+            {
                 into.truncate(used);
+            } else {
+                let left_out = data as usize - used;
+                into.splice(used..used, iter::repeat_n(0, left_out));
             }
-            at = end;
+            at = data + bytes as u64;
         }
         Ok(())
     }
@@ -394,6 +400,28 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_read_with_its_holes_and_perhaps_without_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(directory.path());
+        let mut expected = vec![0; 5 * READ_BYTES];
+        for at in [3, READ_BYTES - 1, 3 * READ_BYTES + 5000] {
+            expected[at] = 7;
+        }
+        fs::write(directory.path().join("dense"), &expected).unwrap();
+        let sparse = File::create(directory.path().join("sparse")).unwrap();
+        sparse.set_len(expected.len() as u64).unwrap();
+        for at in [3, READ_BYTES - 1, 3 * READ_BYTES + 5000] {
+            sparse.write_all_at(&[7], at as u64).unwrap();
+        }
+        for name in ["dense", "sparse"] {
+            let mut bytes = vec![9; 10];
+            disk.read(name, &mut bytes).unwrap();
+            bytes.resize(expected.len(), 0);
+            assert!(bytes == expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_kernel_names_its_boot() {

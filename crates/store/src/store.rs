@@ -5,87 +5,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plurix_wire::message::COMMIT_BYTES_MAX;
-use plurix_wire::record::{Body, HEADER_BYTES, RECORD_BYTES_MAX, Record, Stamp};
+use plurix_wire::record::{Body, HEADER_BYTES, Record, Stamp};
 use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
 
+use crate::directory;
 use crate::disk::{Disk, LockError};
 use crate::error::{AppendError, Failure, OpenError, ReplayError};
-use crate::identity::{self, BootId, Durability, FORMAT_VERSION, Fault, Identity};
-use crate::log::{self, End, Log, Shape, Space};
+use crate::identity::{self, Durability, Identity};
+use crate::log::{End, Log, Space};
+use crate::options::Options;
 use crate::repair::{self, Cut};
 use crate::replay::{Recovered, Walk};
-use crate::segment::{self, SEGMENT_BYTES_MAX};
-
-/// A file that replaces another one, or becomes a segment, has this at the end of its name until
-/// it is on disk.
-pub(crate) const UNFINISHED: &str = ".new";
-/// The file that is locked.
-pub(crate) const LOCK: &str = "lock";
-
-/// Longer than an identity of any version.
-const IDENTITY_BYTES_MAX: u64 = 4096;
-
-/// How to open a store.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What this opening promises for an answered commit.
-    pub durability: Durability,
-    /// Length of new segments: a multiple of 4096.
-    pub segment_bytes: u64,
-    /// The longest write set of a commit; smaller ones allow for smaller segments.
-    pub commit_bytes_max: u64,
-    /// Size of the heap, which a store keeps for ever.
-    pub heap_bytes: u64,
-    /// The id of the cluster if the store is new.
-    pub cluster: ClusterId,
-    /// The kernel's boot id.
-    pub boot: BootId,
-}
-
-impl Options {
-    /// The usual options: memory durability, segments of 64 MiB.
-    #[must_use]
-    pub fn new(heap_bytes: u64, cluster: ClusterId, boot: BootId) -> Self {
-        Self {
-            durability: Durability::default(),
-            segment_bytes: 64 << 20,
-            commit_bytes_max: COMMIT_BYTES_MAX as u64,
-            heap_bytes,
-            cluster,
-            boot,
-        }
-    }
-
-    fn record_bytes_max(&self) -> u64 {
-        self.commit_bytes_max + (RECORD_BYTES_MAX - COMMIT_BYTES_MAX) as u64
-    }
-
-    fn check(&self) -> Result<(), OpenError> {
-        let segment_bytes = self.segment_bytes;
-        let (least, most) = (
-            log::segment_bytes_min(self.record_bytes_max()),
-            SEGMENT_BYTES_MAX,
-        );
-        if segment_bytes.is_multiple_of(4096) && (least..=most).contains(&segment_bytes) {
-            return Ok(());
-        }
-        Err(OpenError::SegmentBytes {
-            segment_bytes,
-            least,
-            most,
-        })
-    }
-
-    fn shape(&self, cluster: ClusterId) -> Shape {
-        Shape {
-            cluster,
-            segment_bytes: self.segment_bytes,
-            record_bytes_max: self.record_bytes_max(),
-            durability: self.durability,
-        }
-    }
-}
 
 /// A page server's disk. Locked until dropped; dropping it without
 /// [`close_clean`](Self::close_clean) is like the death of the process.
@@ -107,32 +37,25 @@ impl<D: Disk> Store<D> {
     /// [`OpenError`]; nothing that was there is changed then.
     pub fn create_or_open(mut disk: D, options: Options) -> Result<Self, OpenError> {
         options.check()?;
-        let entries = directory(&disk)?;
-        let directory = disk.path("");
+        // Once before anything is written there, and once when nobody else can change it.
+        directory::entries(&disk)?;
+        let path = disk.path("");
         disk.lock().map_err(|error| match error {
             LockError::Held { pid } => OpenError::Locked {
-                directory: directory.clone(),
+                directory: path.clone(),
                 pid,
             },
-            LockError::Io(source) => failed("lock", directory.clone(), source),
+            LockError::Io(source) => directory::failed("lock", path.clone(), source),
         })?;
+        let entries = directory::entries(&disk)?;
         let identity = if entries.iter().any(|entry| entry == identity::NAME) {
-            existing(&disk, &options)?
+            directory::existing_identity(&disk, &options)?
         } else {
-            create_identity(&mut disk, &options)?
+            directory::create_identity(&mut disk, &options)?
         };
-        let segments = remove_unfinished(&mut disk)?;
+        let segments = directory::remove_unfinished(&mut disk)?;
         if segments == 0 && identity.term == Term(0) {
-            let first = options.shape(identity.cluster).first_segment();
-            let bytes = first.bytes;
-            disk.create(first).map_err(|source| match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::NoSpace {
-                    directory,
-                    bytes,
-                    source,
-                },
-                _ => failed("create", disk.path(&segment::name(1)), source),
-            })?;
+            directory::create_log(&mut disk, options.shape(identity.cluster).first_segment())?;
         }
         Ok(Self {
             disk,
@@ -419,14 +342,6 @@ impl<D: Disk> Store<D> {
     }
 }
 
-fn failed(doing: &'static str, path: std::path::PathBuf, source: io::Error) -> OpenError {
-    OpenError::Io {
-        doing,
-        path,
-        source,
-    }
-}
-
 fn into_replay_error(error: AppendError) -> ReplayError {
     match error {
         AppendError::Failed(Failure { path, cause, .. }) => ReplayError::Io {
@@ -436,100 +351,4 @@ fn into_replay_error(error: AppendError) -> ReplayError {
         },
         other => unreachable!("a sync fails as Failed only: {other}"),
     }
-}
-
-/// The entries of the store's directory, none if it is yet to be made; refuses what is no store
-/// before anything is written there.
-fn directory(disk: &impl Disk) -> Result<Vec<String>, OpenError> {
-    let path = disk.path("");
-    let entries = disk.list("").map_err(|source| match source.kind() {
-        io::ErrorKind::NotADirectory => OpenError::NotADirectory { path: path.clone() },
-        _ => failed("list", path.clone(), source),
-    })?;
-    if entries.iter().any(|entry| entry == identity::NAME) {
-        return Ok(entries);
-    }
-    let known = [LOCK, segment::DIRECTORY, "lost+found"];
-    let foreign = entries.iter().find(|entry| {
-        !known.contains(&entry.as_str()) && entry.strip_suffix(UNFINISHED) != Some(identity::NAME)
-    });
-    match foreign {
-        Some(entry) => Err(OpenError::Foreign {
-            directory: path,
-            entry: entry.clone(),
-        }),
-        None => Ok(entries),
-    }
-}
-
-fn existing(disk: &impl Disk, options: &Options) -> Result<Identity, OpenError> {
-    let file = disk.path(identity::NAME);
-    let io = |source| failed("read", file.clone(), source);
-    let length = disk.length(identity::NAME).map_err(io)?;
-    if length > IDENTITY_BYTES_MAX {
-        return Err(OpenError::IdentityDamaged {
-            file,
-            what: "it is too long",
-        });
-    }
-    let mut bytes = Vec::new();
-    disk.read(identity::NAME, &mut bytes).map_err(io)?;
-    bytes.resize(length as usize, 0);
-    let identity = Identity::decode(&bytes).map_err(|fault| match fault {
-        Fault::Damaged(what) => OpenError::IdentityDamaged {
-            file: file.clone(),
-            what,
-        },
-        Fault::Newer(found) => OpenError::NewerVersion {
-            file: file.clone(),
-            found,
-            known: FORMAT_VERSION,
-        },
-    })?;
-    if identity.heap_bytes != options.heap_bytes {
-        return Err(OpenError::HeapBytes {
-            directory: disk.path(""),
-            existing: identity.heap_bytes,
-            asked: options.heap_bytes,
-        });
-    }
-    Ok(identity)
-}
-
-/// Writes the identity before the first segment, so that a log without one is never a new store.
-fn create_identity(disk: &mut impl Disk, options: &Options) -> Result<Identity, OpenError> {
-    let file = disk.path(identity::NAME);
-    if !segments(disk)?.is_empty() {
-        return Err(OpenError::IdentityMissing { file });
-    }
-    let identity = Identity {
-        cluster: options.cluster,
-        heap_bytes: options.heap_bytes,
-        term: Term(0),
-        boot: options.boot,
-        generation: Generation(0),
-        durability: options.durability,
-    };
-    disk.replace(identity::NAME, &identity.encode())
-        .map_err(|source| failed("create", file, source))?;
-    Ok(identity)
-}
-
-fn segments(disk: &impl Disk) -> Result<Vec<String>, OpenError> {
-    disk.list(segment::DIRECTORY)
-        .map_err(|source| failed("list", disk.path(segment::DIRECTORY), source))
-}
-
-/// Removes segments whose creation a crash interrupted; answers how many whole ones there are.
-fn remove_unfinished(disk: &mut impl Disk) -> Result<usize, OpenError> {
-    let entries = segments(disk)?;
-    for entry in entries.iter().filter(|entry| entry.ends_with(UNFINISHED)) {
-        let name = format!("{}/{entry}", segment::DIRECTORY);
-        disk.remove(&name)
-            .map_err(|source| failed("remove", disk.path(&name), source))?;
-    }
-    Ok(entries
-        .iter()
-        .filter(|entry| segment::index_of(entry).is_some())
-        .count())
 }

@@ -110,6 +110,8 @@ pub enum Request {
         /// The pages, as ascending disjoint runs.
         pages: Vec<PageRun>,
     },
+    /// Answer with [`Item::Latest`]: the station wants a snapshot no older than this request.
+    Latest,
     /// The station is alive.
     Heartbeat,
     /// The station ends in order.
@@ -283,6 +285,8 @@ pub enum Item {
     Page(Box<Page>),
     /// The present bytes of lines that changed often while the station was slow.
     Lines(Box<Lines>),
+    /// The answer to [`Request::Latest`].
+    Latest,
     /// A member joined.
     Joined(Member),
     /// A member ended or was dropped; nothing of this incarnation follows.

@@ -93,10 +93,6 @@ impl Driver {
         &self.options
     }
 
-    pub(crate) fn cluster(&self) -> Option<ClusterId> {
-        self.cluster
-    }
-
     /// Set it to make whoever waits, now or later, stop waiting.
     pub(crate) fn interrupt(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.interrupt)

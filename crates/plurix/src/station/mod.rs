@@ -14,6 +14,7 @@ use plurix_memory::HeapMemory;
 use plurix_protocol::station::State;
 use plurix_wire::{CommitNumber, Incarnation};
 
+// use crate::activity::Registry;
 use crate::error::{ErrorKind, Result};
 use crate::net::Address;
 use driver::Driver;
@@ -33,6 +34,7 @@ pub struct Station {
     pub(crate) pages: LocalPages,
     pub(crate) shared: Arc<Shared>,
     service: Option<JoinHandle<()>>,
+    // pub(crate) registry: Registry,
     pub(crate) statistics: Statistics,
     /// State of the back-off's random numbers.
     pub(crate) dice: u64,
@@ -126,6 +128,7 @@ impl Station {
             pages: LocalPages(memory),
             shared,
             service: Some(service),
+            // registry: Registry::default(),
             statistics: Statistics::default(),
             dice,
         };
@@ -181,6 +184,27 @@ impl Station {
             .values()
             .filter(|member| !member.observer)
             .count()
+    }
+
+    /// Catches up with the cluster, for one round trip: the next transaction sees everything that
+    /// was committed by anybody before this call. Without it, a transaction that only reads sees a
+    /// snapshot that may be a little old, though never older than this station's own commits.
+    ///
+    /// # Errors
+    /// If the station can never be a member again, or was interrupted.
+    pub fn latest(&mut self) -> Result<()> {
+        let mut driver = self.shared.driver();
+        loop {
+            driver.wait(None, |machine| matches!(machine.state(), State::Active))?;
+            driver.machine.ask_latest();
+            driver.wait(None, |machine| {
+                machine.has_latest() || !matches!(machine.state(), State::Active)
+            })?;
+            // A connection that was lost took the question with it.
+            if driver.machine.has_latest() {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until something in the heap that this station holds may have changed, or `limit` is

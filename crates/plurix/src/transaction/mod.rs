@@ -35,8 +35,6 @@ pub struct Transaction<'s> {
     /// The arena its allocations come from.
     pub(crate) arena: usize,
     pub(crate) incarnation: Incarnation,
-    /// It runs inside an activity.
-    pub(crate) in_activity: bool,
 }
 
 /// Why a transaction must run again.

@@ -67,21 +67,17 @@ impl Station {
         &mut self,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.run(false, &mut body)
+        self.run(&mut body)
     }
 
-    pub(crate) fn run<R>(
-        &mut self,
-        in_activity: bool,
-        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
-    ) -> Result<R> {
+    fn run<R>(&mut self, body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>) -> Result<R> {
         let mut patience = Patience {
             conflicts: 0,
             too_old: 0,
             log_full_since: None,
         };
         loop {
-            match self.attempt(in_activity, body)? {
+            match self.attempt(body)? {
                 Attempt::Done(value) => return Ok(value),
                 failed => self.pause(&mut patience, &failed)?,
             }
@@ -92,7 +88,6 @@ impl Station {
     /// One attempt. An error is final; everything else leaves the station between transactions.
     fn attempt<R>(
         &mut self,
-        in_activity: bool,
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
     ) -> Result<Attempt<R>> {
         let (arena, incarnation) = self.begin()?;
@@ -106,7 +101,6 @@ impl Station {
             on_commit: Vec::new(),
             arena,
             incarnation,
-            in_activity,
         };
         let result = body(&mut tx);
         let (poison, misses) = (tx.poison.get(), tx.misses.get());

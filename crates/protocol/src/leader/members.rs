@@ -52,7 +52,8 @@ pub(crate) enum Link {
     },
 }
 
-/// Which of the leader's lists a member is on; the highest that applies.
+/// Which of the leader's lists a member is on; the highest that applies. It leaves its turn when it
+/// is asked for a batch, or has none to give; a turn that is never left would silence it for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Turn {
     #[default]

@@ -287,7 +287,9 @@ impl Leader {
     pub fn flushable(&mut self, now: Time) -> Option<ConnectionId> {
         if self.lazy_due.is_some_and(|due| due <= now) {
             self.lazy_due = None;
-            self.urgent.append(&mut self.lazy);
+            for slot in std::mem::take(&mut self.lazy) {
+                self.make_urgent(slot);
+            }
         }
         while let Some(slot) = self.urgent.pop() {
             if !self.members.is_living(slot) {
@@ -295,13 +297,14 @@ impl Leader {
             }
             let sender = self.sender();
             let state = self.members.get_mut(slot);
-            let Some(connection) = state.connection() else {
-                continue;
-            };
-            if state.stream.has_news(sender) || state.pulse {
-                return Some(connection);
+            match state.connection() {
+                // It stays on its turn until it is asked.
+                Some(connection) if state.stream.has_news(sender) || state.pulse => {
+                    return Some(connection);
+                }
+                Some(_) => self.await_log(slot),
+                None => state.turn = Turn::None,
             }
-            self.unlogged.push(slot);
         }
         None
     }
@@ -311,8 +314,9 @@ impl Leader {
         let slot = self.members.of_connection(connection)?;
         let sender = self.sender();
         let state = self.members.get_mut(slot);
+        state.turn = Turn::None;
         let Some(batch) = state.stream.batch(sender, &self.pages) else {
-            self.unlogged.push(slot);
+            self.await_log(slot);
             return None;
         };
         state.said = now;
@@ -324,6 +328,7 @@ impl Leader {
     /// A connection can take more than it could when its batch was refused by the driver.
     pub fn writable(&mut self, connection: ConnectionId) {
         if let Some(slot) = self.members.of_connection(connection) {
+            self.members.get_mut(slot).turn = Turn::None;
             self.make_urgent(slot);
         }
     }
@@ -334,12 +339,23 @@ impl Leader {
         let stream = &self.members.get(slot).stream;
         if stream.has_news(sender) {
             self.make_urgent(slot);
-        } else if stream.backlog_bytes() > 0 && !self.unlogged.contains(&slot) {
+        } else if stream.backlog_bytes() > 0 {
+            self.await_log(slot);
+        }
+    }
+
+    /// What the stream holds may leave only once more is logged.
+    fn await_log(&mut self, slot: Slot) {
+        self.members.get_mut(slot).turn = Turn::None;
+        if !self.unlogged.contains(&slot) {
             self.unlogged.push(slot);
         }
     }
 
     fn make_urgent(&mut self, slot: Slot) {
+        if !self.members.is_living(slot) {
+            return;
+        }
         let state = self.members.get_mut(slot);
         if state.turn != Turn::Urgent {
             state.turn = Turn::Urgent;
@@ -396,7 +412,9 @@ impl Leader {
             "the log cannot hold a commit that was not made"
         );
         self.logged = self.logged.max(through);
-        self.urgent.append(&mut self.unlogged);
+        for slot in std::mem::take(&mut self.unlogged) {
+            self.make_urgent(slot);
+        }
     }
 
     fn tick(&mut self, now: Time) {

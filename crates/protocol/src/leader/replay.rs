@@ -106,16 +106,26 @@ impl Leader {
 
     /// Begins the leadership of `term`, which is on disk; everything replayed may be revealed. If
     /// answered commits may be missing, `new_generation` separates what follows from what was lost.
-    pub fn start(&mut self, now: Time, term: Term, new_generation: bool) {
+    ///
+    /// It need not be the one after the last in the log: a generation may have been begun, shown to
+    /// stations, and lost with its record.
+    ///
+    /// # Panics
+    /// If the term or the generation is not newer than those of the log.
+    pub fn start(&mut self, now: Time, term: Term, new_generation: Option<Generation>) {
         assert!(term > self.term, "a term begins once");
+        assert!(
+            new_generation.is_none_or(|generation| generation > self.generation),
+            "a generation begins once"
+        );
         self.term = term;
         self.logged = self.number;
         self.started = now;
         self.next_tick = now;
         self.history = History::new(self.number.next(), self.settings.history_bytes_max);
         self.append(Body::Term);
-        if new_generation {
-            self.generation = Generation(self.generation.0 + 1);
+        if let Some(generation) = new_generation {
+            self.generation = generation;
             self.cuts.push((self.generation, self.number));
             self.append(Body::Generation);
         }

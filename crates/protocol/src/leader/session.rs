@@ -10,7 +10,7 @@ use plurix_wire::message::{
 use plurix_wire::record::Body;
 use plurix_wire::{CommitNumber, Generation, Incarnation, LineMask, PageNumber, StationId};
 
-use super::members::{Link, MemberState};
+use super::members::{Link, MemberState, Turn};
 use super::pages::Slot;
 use super::stream::Stream;
 use super::{Command, Leader};
@@ -52,6 +52,12 @@ impl Leader {
         self.members.heard(slot, now);
         let checked = match request {
             Request::Heartbeat => Ok(()),
+            Request::Latest => {
+                let stream = &mut self.members.get_mut(slot).stream;
+                stream.push(self.number, Item::Latest);
+                self.make_urgent(slot);
+                Ok(())
+            }
             Request::Commit(commit) => self.commit(slot, commit),
             Request::Fetch { run, snapshot } => self.fetch(slot, run, snapshot),
             Request::Drop { pages } => self.forget(slot, &pages),
@@ -157,6 +163,8 @@ impl Leader {
         let state = self.members.get_mut(slot);
         state.stream = Stream::new(resume.through, stale);
         state.said = now;
+        // The connection that was named before may be the lost one.
+        state.turn = Turn::None;
         self.welcome(slot, connection, resume.through);
         self.make_urgent(slot);
     }

@@ -249,7 +249,11 @@ fn cost(item: &Item) -> usize {
                 content(&page.content) + page.since.iter().map(delta).sum::<usize>()
             }
             Item::Lines(lines) => lines.writes.as_bytes().len(),
-            Item::Committed { .. } | Item::Refused { .. } | Item::Joined(_) | Item::Left(_) => 0,
+            Item::Committed { .. }
+            | Item::Refused { .. }
+            | Item::Latest
+            | Item::Joined(_)
+            | Item::Left(_) => 0,
         }
 }
 

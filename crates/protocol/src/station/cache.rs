@@ -35,6 +35,8 @@ enum Entry {
     Page(PageNumber),
     Lines(Box<Lines>),
     Own(CommitSequence, Answer),
+    /// The newest snapshot that was asked for is here.
+    Latest,
     Joined(Member),
     Left(Incarnation),
     /// After a resume: exactly these live.
@@ -159,6 +161,7 @@ impl Cache {
                     Entry::Page(number)
                 }
                 Item::Lines(lines) => Entry::Lines(lines),
+                Item::Latest => Entry::Latest,
                 Item::Joined(member) => Entry::Joined(member),
                 Item::Left(incarnation) => Entry::Left(incarnation),
             };
@@ -171,6 +174,12 @@ impl Cache {
                 self.collapse();
             }
         }
+    }
+
+    /// Whether a finished group answers the question for the newest snapshot.
+    pub(super) fn has_latest(&self) -> bool {
+        let mut finished = self.queue.range(..self.finished);
+        finished.any(|entry| matches!(entry, Entry::Latest))
     }
 
     /// The answer to `sequence`, if it is in a finished group.
@@ -250,6 +259,7 @@ impl Cache {
                     }
                     answer = Some(result);
                 }
+                Entry::Latest => {}
                 Entry::Joined(member) => {
                     self.members.insert(member.incarnation, member);
                 }
@@ -444,6 +454,10 @@ fn bytes_of(item: &Item) -> usize {
         Item::Delta(delta) => delta.writes.as_bytes().len(),
         Item::Lines(lines) => lines.writes.as_bytes().len(),
         Item::Page(page) => page_bytes(page),
-        Item::Committed { .. } | Item::Refused { .. } | Item::Joined(_) | Item::Left(_) => 0,
+        Item::Committed { .. }
+        | Item::Refused { .. }
+        | Item::Latest
+        | Item::Joined(_)
+        | Item::Left(_) => 0,
     }
 }

@@ -281,6 +281,18 @@ impl Station {
         Some(self.cache.snapshot())
     }
 
+    /// Asks for the newest snapshot; [`has_latest`](Self::has_latest) tells when the next
+    /// transaction will have it. Nothing is asked while the station is no member.
+    pub fn ask_latest(&mut self) {
+        self.request(Request::Latest);
+    }
+
+    /// Whether the newest snapshot, as of [`ask_latest`](Self::ask_latest), waits to be applied.
+    #[must_use]
+    pub fn has_latest(&self) -> bool {
+        self.cache.has_latest()
+    }
+
     /// The running transaction needs a page that is not in memory.
     pub fn miss(&mut self, page: PageNumber, memory: &impl Install) -> Miss {
         if matches!(self.transaction, Transaction::Doomed) {

@@ -9,7 +9,7 @@ use plurix_wire::{Incarnation, PAGE_BYTES, PageNumber, StreamSequence};
 
 use super::cache::Cache;
 use super::{Outcome, Session, State, Station, Transaction};
-use crate::Time;
+use crate::{Span, Time};
 
 /// Why a connection to the leader is of no use any more. The caller closes it and connects again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,10 +103,16 @@ impl Station {
         listening && now.since(self.heard) > self.settings.silence_max
     }
 
-    /// When [`tick`](Self::tick) is due.
+    /// When [`tick`](Self::tick) is due. Always later than the last call of it, so that who waits
+    /// for it does not spin: without a session there is no heartbeat to wait for.
     #[must_use]
     pub fn next_timeout(&self) -> Time {
-        self.said + self.settings.heartbeat
+        let given_up = self.heard + self.settings.silence_max + Span(1);
+        match self.state {
+            State::Active => given_up.min(self.said + self.settings.heartbeat),
+            State::Opening => given_up,
+            State::Waiting | State::Ended(_) => Time(u64::MAX),
+        }
     }
 
     /// Ends the session in order.

@@ -14,7 +14,8 @@ const ORACLE: &str = "convergence";
 /// Judges the leader's heap against the log.
 pub(crate) fn leader(model: &Model, leader: &Leader, pages: u64) -> Result<(), Violation> {
     demand!(
-        leader.number() == model.newest().number && leader.generation() == model.newest().generation,
+        leader.number() == model.newest().number
+            && leader.generation() == model.newest().generation,
         ORACLE,
         "the leader is at {}{}, the log at {}",
         leader.generation(),

@@ -22,9 +22,7 @@ pub(crate) enum Loss {
     /// In order: everything is on disk.
     None,
     /// Nothing may be missing but a record that was being written.
-    Killed {
-        writing: bool,
-    },
+    Killed { writing: bool },
     /// What was not synced may be missing.
     PowerCut,
 }

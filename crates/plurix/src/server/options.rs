@@ -1,0 +1,67 @@
+//! What can be set of a page server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::net::{Address, Secret};
+
+/// What an answer to a commit promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The commit survives the death of any process of the cluster.
+    #[default]
+    Memory,
+    /// The commit survives a power cut.
+    Durable,
+}
+
+/// Directory, addresses and bounds of a page server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Where it keeps its log; made if it is not there.
+    pub dir: PathBuf,
+    /// Where it listens.
+    pub listen: Vec<Address>,
+    /// The cluster's shared secret; needed if other machines can reach it.
+    pub secret: Option<Secret>,
+    /// What an answer promises.
+    pub durability: Durability,
+    /// Size of the heap, in bytes; that on disk, or 1 TiB, if `None`.
+    pub heap_bytes: Option<u64>,
+    /// Bytes of before- and after-images kept to serve older snapshots.
+    pub history_bytes: usize,
+    /// Bytes a slow station may be behind before its changes are merged.
+    pub backlog_bytes: usize,
+    /// Most stations at a time.
+    pub stations_max: u32,
+    /// A station silent for longer is dropped.
+    pub silence_max: Duration,
+    /// Changes that nobody waits for are held back this long, to be sent together.
+    pub stream_delay: Duration,
+    /// The loop asks its sockets this long before it sleeps.
+    pub spin: Duration,
+    /// Bytes of a log segment.
+    pub segment_bytes: u64,
+}
+
+impl ServerOptions {
+    /// The defaults for a page server that keeps its log in `dir` and listens on `listen`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, listen: Address) -> Self {
+        Self {
+            dir: dir.into(),
+            listen: vec![listen],
+            secret: None,
+            durability: Durability::default(),
+            heap_bytes: None,
+            history_bytes: 64 << 20,
+            backlog_bytes: 4 << 20,
+            stations_max: 1024,
+            silence_max: Duration::from_secs(2),
+            stream_delay: Duration::from_micros(300),
+            spin: Duration::from_micros(50),
+            segment_bytes: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The page server's sockets: listeners, connections that shake hands, and connections that are
+//! open.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use plurix_protocol::ConnectionId;
+use plurix_wire::ClusterId;
+use plurix_wire::frame::HANDSHAKE_BYTES_MAX;
+use plurix_wire::message::{ToLeader, ToStation};
+use rustc_hash::FxHashMap;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::{AsFd, OwnedFd};
+
+use super::{ServerError, ServerOptions, system};
+use crate::net::handshake::{Progress, ServerHandshake};
+use crate::net::{Address, Connection, Listener, NetError, Secret};
+
+/// Strangers at a time; more wait in the listening socket's queue.
+const STRANGERS_MAX: usize = 256;
+/// A stranger that takes longer to shake hands is turned away.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Events taken from the kernel at a time.
+const EVENTS: usize = 64;
+/// Connections watched directly while the loop spins; more are watched through epoll.
+const HOT: usize = 4;
+/// Turns of spinning between two looks at everything else.
+const TURNS_PER_EPOLL: u32 = 16;
+
+const STOP: u64 = u64::MAX;
+const LISTENER: u64 = u64::MAX - 1024;
+
+/// One connection.
+#[derive(Debug)]
+struct Peer {
+    connection: Connection,
+    stage: Stage,
+    /// The socket took less than was queued; epoll tells when it takes more.
+    blocked: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Stranger {
+        handshake: ServerHandshake,
+        since: Instant,
+    },
+    Open,
+    /// What is queued is sent, then it is closed.
+    Closing {
+        since: Instant,
+    },
+}
+
+/// What became of a look at one connection.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) connection: ConnectionId,
+    pub(super) messages: Vec<ToLeader>,
+    /// It has ended; whether that proves the death of the process behind it.
+    pub(super) closed: Option<bool>,
+    /// It can take more now.
+    pub(super) writable: bool,
+}
+
+/// All sockets.
+pub(super) struct Peers {
+    epoll: OwnedFd,
+    listeners: Vec<Listener>,
+    peers: FxHashMap<ConnectionId, Peer>,
+    strangers: usize,
+    next: u64,
+    /// Connections that said something lately, the latest first.
+    hot: Vec<ConnectionId>,
+    turns: u32,
+    cluster: ClusterId,
+    secret: Option<Secret>,
+    pub(super) stopped: bool,
+}
+
+impl Peers {
+    pub(super) fn listen(
+        options: &ServerOptions,
+        cluster: ClusterId,
+        stop: &OwnedFd,
+    ) -> Result<Self, ServerError> {
+        let mut listeners = Vec::new();
+        for address in &options.listen {
+            let listener = Listener::bind(address)?;
+            listeners.extend(listener.beside());
+            listeners.push(listener);
+        }
+        let watch = || -> io::Result<OwnedFd> {
+            let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+            epoll::add(&epoll, stop, EventData::new_u64(STOP), EventFlags::IN)?;
+            for (index, listener) in listeners.iter().enumerate() {
+                let data = EventData::new_u64(LISTENER + index as u64);
+                epoll::add(&epoll, listener, data, EventFlags::IN)?;
+            }
+            Ok(epoll)
+        };
+        Ok(Self {
+            epoll: watch().map_err(system("cannot watch sockets"))?,
+            listeners,
+            peers: FxHashMap::default(),
+            strangers: 0,
+            next: 1,
+            hot: Vec::new(),
+            turns: 0,
+            cluster,
+            secret: options.secret.clone(),
+            stopped: false,
+        })
+    }
+
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.address().ok())
+            .collect()
+    }
+
+    /// Looks at the connections that were busy lately, and now and then at all. Never waits.
+    pub(super) fn look(&mut self, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
+        self.turns += 1;
+        if self.turns.is_multiple_of(TURNS_PER_EPOLL) || self.hot.is_empty() {
+            return self.wait(Duration::ZERO, heard);
+        }
+        for index in 0..self.hot.len() {
+            self.read(self.hot[index], heard);
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens on any socket, or `timeout` is over.
+    pub(super) fn wait(
+        &mut self,
+        timeout: Duration,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), ServerError> {
+        let mut events = [Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(0),
+        }; EVENTS];
+        let limit = Timespec::try_from(timeout).unwrap_or(Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        });
+        let count = match epoll::wait(&self.epoll, &mut events[..], Some(&limit)) {
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(error) => return Err(system("cannot wait for sockets")(error.into())),
+        };
+        for event in &events[..count] {
+            let (flags, data) = (event.flags, event.data.u64());
+            match data {
+                STOP => self.stopped = true,
+                LISTENER.. => self.accept((data - LISTENER) as usize)?,
+                _ => self.serve(ConnectionId(data), flags, heard),
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, index: usize) -> Result<(), ServerError> {
+        while self.strangers < STRANGERS_MAX {
+            // A connection that failed before it was accepted, or a lack of descriptors, concerns
+            // only the one who connects.
+            let Ok(Some(connection)) = self.listeners[index].accept(HANDSHAKE_BYTES_MAX) else {
+                break;
+            };
+            let id = ConnectionId(self.next);
+            self.next += 1;
+            let data = EventData::new_u64(id.0);
+            epoll::add(&self.epoll, &connection, data, EventFlags::IN)
+                .map_err(|error| system("cannot watch a connection")(error.into()))?;
+            let handshake = ServerHandshake::new(self.cluster, self.secret.clone());
+            let stage = Stage::Stranger {
+                handshake,
+                since: Instant::now(),
+            };
+            self.peers.insert(
+                id,
+                Peer {
+                    connection,
+                    stage,
+                    blocked: false,
+                },
+            );
+            self.strangers += 1;
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, id: ConnectionId, flags: EventFlags, heard: &mut Vec<Heard>) {
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        if flags.contains(EventFlags::OUT) && peer.blocked && self.flush(id) == Ok(true) {
+            heard.push(Heard {
+                connection: id,
+                messages: Vec::new(),
+                closed: None,
+                writable: true,
+            });
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            self.read(id, heard);
+        }
+    }
+
+    /// Takes what one connection has received.
+    fn read(&mut self, id: ConnectionId, heard: &mut Vec<Heard>) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let mut messages = Vec::new();
+        let closed = match peer.read(&mut messages) {
+            Ok(opened) => {
+                self.strangers -= usize::from(opened);
+                if messages.is_empty() {
+                    return;
+                }
+                None
+            }
+            Err(()) => Some(peer.connection.end_proves_death()),
+        };
+        if closed.is_some() {
+            self.remove(id);
+        } else if self.hot.first() != Some(&id) {
+            self.hot.retain(|hot| *hot != id);
+            self.hot.insert(0, id);
+            self.hot.truncate(HOT);
+        }
+        heard.push(Heard {
+            connection: id,
+            messages,
+            closed,
+            writable: false,
+        });
+    }
+
+    /// Queues and sends a message; answers whether the connection can take another.
+    pub(super) fn send(&mut self, id: ConnectionId, message: &ToStation) -> Result<bool, ()> {
+        let peer = self.peers.get_mut(&id).ok_or(())?;
+        peer.connection.queue(message).map_err(drop)?;
+        self.flush(id)
+    }
+
+    /// Whether the connection can take a message now.
+    pub(super) fn is_ready(&self, id: ConnectionId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| !peer.blocked)
+    }
+
+    fn flush(&mut self, id: ConnectionId) -> Result<bool, ()> {
+        let peer = self.peers.get_mut(&id).ok_or(())?;
+        let sent = peer.connection.flush().map_err(drop)?;
+        if sent == peer.blocked {
+            peer.blocked = !sent;
+            let mut flags = EventFlags::IN;
+            flags.set(EventFlags::OUT, peer.blocked);
+            let data = EventData::new_u64(id.0);
+            epoll::modify(&self.epoll, &peer.connection, data, flags).map_err(drop)?;
+        }
+        Ok(sent)
+    }
+
+    /// Closes the connection once what is queued is sent.
+    pub(super) fn close(&mut self, id: ConnectionId) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        match peer.connection.flush() {
+            Ok(false) => {
+                peer.stage = Stage::Closing {
+                    since: Instant::now(),
+                }
+            }
+            Ok(true) | Err(_) => self.remove(id),
+        }
+    }
+
+    /// Turns away who takes too long to shake hands or to take a last message.
+    pub(super) fn expire(&mut self) {
+        let now = Instant::now();
+        let expired: BTreeMap<ConnectionId, ()> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| match peer.stage {
+                Stage::Stranger { since, .. } | Stage::Closing { since } => {
+                    now.duration_since(since) > HANDSHAKE_MAX
+                }
+                Stage::Open => false,
+            })
+            .map(|(id, _)| (*id, ()))
+            .collect();
+        expired.into_keys().for_each(|id| self.remove(id));
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.remove(&id) {
+            self.strangers -= usize::from(matches!(peer.stage, Stage::Stranger { .. }));
+            // Closing the descriptor would do it too; a failure here changes nothing.
+            let _ = epoll::delete(&self.epoll, peer.connection.as_fd());
+        }
+        self.hot.retain(|hot| *hot != id);
+    }
+}
+
+impl Peer {
+    /// Takes what was received; answers whether a stranger has become a peer just now.
+    fn read(&mut self, messages: &mut Vec<ToLeader>) -> Result<bool, ()> {
+        let received = self.connection.receive();
+        let mut opened = false;
+        if let Stage::Stranger { handshake, .. } = &mut self.stage {
+            let progress = handshake.advance(&mut self.connection).map_err(drop)?;
+            // A stranger that does not read its answer is not worth waiting for.
+            let _ = self.connection.flush();
+            match progress {
+                Progress::Waiting => {}
+                Progress::Accepted => {
+                    self.stage = Stage::Open;
+                    opened = true;
+                }
+                Progress::Rejected(_) => return Err(()),
+            }
+        }
+        if matches!(self.stage, Stage::Open) {
+            while let Some(message) = self.connection.next().map_err(drop::<NetError>)? {
+                messages.push(message);
+            }
+        }
+        received.map_err(drop)?;
+        Ok(opened)
+    }
+}

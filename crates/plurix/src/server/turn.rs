@@ -1,0 +1,196 @@
+//! One turn of the page server's loop.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use plurix_protocol::leader::{Command, Event};
+use plurix_protocol::{ConnectionId, Time};
+use plurix_wire::message::{ToLeader, ToStation};
+use plurix_wire::record::Body;
+
+use super::peers::Heard;
+use super::{PageServer, ServerError};
+
+/// Looks at the sockets between two offers of the processor to others.
+const LOOKS_PER_YIELD: u32 = 8;
+/// A connection without a member behind it, for what the server tells itself.
+const NOBODY: ConnectionId = ConnectionId(0);
+
+/// Whether the loop goes on.
+pub(super) enum Turn {
+    On,
+    /// Somebody asked for the end.
+    End(ConnectionId),
+}
+
+impl PageServer {
+    /// Serves until it is stopped.
+    ///
+    /// # Errors
+    /// [`ServerError`] if the log cannot be written any more; commits that were not answered are
+    /// then unknown, and stations wait for a server that takes over.
+    pub fn run(mut self) -> Result<(), ServerError> {
+        let mut heard = Vec::new();
+        loop {
+            self.listen(&mut heard)?;
+            let now = self.now();
+            if self.peers.stopped {
+                let message = ToLeader::Shutdown;
+                self.leader.handle(
+                    now,
+                    Event::Message {
+                        connection: NOBODY,
+                        message,
+                    },
+                );
+            }
+            for one in heard.drain(..) {
+                if let Turn::End(connection) = self.hear(now, one)? {
+                    return self.end(connection);
+                }
+            }
+            if let Turn::End(connection) = self.turn(now)? {
+                return self.end(connection);
+            }
+        }
+    }
+
+    /// Waits for something to do: asks the sockets for a while, then sleeps.
+    fn listen(&mut self, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
+        let begin = Instant::now();
+        let mut looks = 0;
+        while begin.elapsed() < self.options.spin {
+            self.peers.look(heard)?;
+            if !heard.is_empty() || self.peers.stopped || self.leader.next_timeout() <= self.now() {
+                return Ok(());
+            }
+            looks += 1;
+            if looks % LOOKS_PER_YIELD == 0 {
+                std::thread::yield_now();
+            }
+        }
+        let due = Duration::from_nanos(self.leader.next_timeout().since(self.now()).0);
+        self.peers.wait(due, heard)
+    }
+
+    /// Takes what one connection said.
+    fn hear(&mut self, now: Time, heard: Heard) -> Result<Turn, ServerError> {
+        let Heard {
+            connection,
+            messages,
+            closed,
+            writable,
+        } = heard;
+        for message in messages {
+            self.leader.handle(
+                now,
+                Event::Message {
+                    connection,
+                    message,
+                },
+            );
+            if let Turn::End(connection) = self.carry_out(now)? {
+                return Ok(Turn::End(connection));
+            }
+        }
+        if writable {
+            self.leader.writable(connection);
+        }
+        if let Some(died) = closed {
+            self.leader.handle(now, Event::Closed { connection, died });
+        }
+        Ok(Turn::On)
+    }
+
+    /// Does what is due: timers, the log, and what can be sent.
+    fn turn(&mut self, now: Time) -> Result<Turn, ServerError> {
+        if self.leader.next_timeout() <= now {
+            self.leader.handle(now, Event::Tick);
+            self.peers.expire();
+        }
+        self.store.maintain(Duration::from_nanos(now.0));
+        if let Turn::End(connection) = self.carry_out(now)? {
+            return Ok(Turn::End(connection));
+        }
+        if self.leader.awaits_log() {
+            let through = self.store.sync()?;
+            self.leader.handle(now, Event::Logged(through));
+        }
+        self.flush(now);
+        Ok(Turn::On)
+    }
+
+    /// Carries out the leader's commands, in order.
+    pub(super) fn carry_out(&mut self, now: Time) -> Result<Turn, ServerError> {
+        while let Some(command) = self.leader.poll() {
+            match command {
+                Command::Append(record) => {
+                    match record.body {
+                        // The store writes these itself, with what else they need on disk.
+                        Body::Term | Body::Clean => {}
+                        Body::Generation => {
+                            let begun = self.store.begin_generation(record.stamp.number)?;
+                            assert_eq!(begun, record.stamp.generation, "one line of generations");
+                        }
+                        _ => self.store.append(&record)?,
+                    }
+                }
+                Command::Send {
+                    connection,
+                    message,
+                } => {
+                    // A failed connection shows itself when it is read.
+                    let _ = self.peers.send(connection, &message);
+                }
+                Command::SendStatus { connection } => self.send_status(now, connection),
+                Command::Close { connection } => self.peers.close(connection),
+                Command::Shutdown { connection } => return Ok(Turn::End(connection)),
+            }
+        }
+        // A register read and a division; the next commit is refused if it does not fit.
+        let room = self.store.room();
+        self.leader.handle(now, Event::Room(room));
+        Ok(Turn::On)
+    }
+
+    /// Sends batches to all who can take them.
+    fn flush(&mut self, now: Time) {
+        while let Some(connection) = self.leader.flushable(now) {
+            // A connection that is not ready is named again once it is writable.
+            if self.peers.is_ready(connection)
+                && let Some(batch) = self.leader.batch(now, connection)
+            {
+                let _ = self.peers.send(connection, &batch);
+            }
+        }
+    }
+
+    fn send_status(&mut self, now: Time, connection: ConnectionId) {
+        let mut status = self.leader.status(now);
+        status.cluster = self.started.cluster.to_string();
+        status.log_bytes = bytes_in(&self.log).unwrap_or(0);
+        let _ = self
+            .peers
+            .send(connection, &ToStation::Status(Box::new(status)));
+    }
+
+    /// Ends in order: the log is marked clean, and whoever asked is told.
+    fn end(mut self, connection: ConnectionId) -> Result<(), ServerError> {
+        self.store.close_clean()?;
+        let _ = self.peers.send(connection, &ToStation::Stopping);
+        Ok(())
+    }
+
+    fn now(&self) -> Time {
+        Time(self.origin.elapsed().as_nanos() as u64)
+    }
+}
+
+/// Bytes of all files in a directory.
+fn bytes_in(directory: &std::path::Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        bytes += entry?.metadata()?.len();
+    }
+    Ok(bytes)
+}

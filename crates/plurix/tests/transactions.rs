@@ -1,0 +1,77 @@
+//! Transactions over real sockets, pages and logs, in one process.
+
+use std::thread;
+
+use plurix::{Cluster, ErrorKind, Ptr};
+
+/// A page that no structure of the heap uses in these tests, which do not allocate.
+const BASE: u64 = 1 << 34;
+
+fn word(index: u64) -> Ptr<u64> {
+    Ptr::at(BASE + index * 8)
+}
+
+#[test]
+fn what_one_station_commits_another_reads() {
+    let mut cluster = Cluster::local(2).unwrap();
+    let [first, second] = cluster.stations() else {
+        unreachable!()
+    };
+    first.transaction(|tx| tx.set(word(0), 7)).unwrap();
+    first
+        .transaction(|tx| Ok(*tx.get_mut(word(1))? += *tx.get(word(0))?))
+        .unwrap();
+    second.latest().unwrap();
+    let seen = second
+        .transaction(|tx| Ok((*tx.get(word(0))?, *tx.get(word(1))?)))
+        .unwrap();
+    assert_eq!(seen, (7, 7));
+}
+
+#[test]
+fn increments_by_many_stations_are_all_counted() {
+    const STATIONS: usize = 4;
+    const TIMES: u64 = 500;
+    let mut cluster = Cluster::local(STATIONS).unwrap();
+    thread::scope(|scope| {
+        for station in cluster.stations() {
+            scope.spawn(move || {
+                for _ in 0..TIMES {
+                    station
+                        .transaction(|tx| Ok(*tx.get_mut(word(3))? += 1))
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let mut reader = cluster.join().unwrap();
+    reader.latest().unwrap();
+    let count = reader.transaction(|tx| Ok(*tx.get(word(3))?)).unwrap();
+    assert_eq!(count, STATIONS as u64 * TIMES);
+}
+
+#[test]
+fn an_aborted_transaction_has_not_happened() {
+    let mut cluster = Cluster::local(1).unwrap();
+    let station = &mut cluster.stations()[0];
+    let error = station
+        .transaction(|tx| {
+            tx.set(word(0), 1)?;
+            Err::<(), _>(tx.abort("changed my mind"))
+        })
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Aborted(_)));
+    assert_eq!(station.transaction(|tx| Ok(*tx.get(word(0))?)).unwrap(), 0);
+}
+
+#[test]
+fn a_read_only_transaction_sends_nothing() {
+    let mut cluster = Cluster::local(1).unwrap();
+    let station = &mut cluster.stations()[0];
+    let before = station.snapshot();
+    for _ in 0..100 {
+        station.transaction(|tx| Ok(*tx.get(word(9))?)).unwrap();
+    }
+    assert_eq!(station.snapshot(), before);
+    assert_eq!(station.statistics().misses, 1);
+}
