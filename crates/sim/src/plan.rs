@@ -61,6 +61,8 @@ pub(crate) struct Workload {
     pub(crate) think: u64,
     pub(crate) read_only_percent: u64,
     pub(crate) abort_percent: u64,
+    /// How many of a hundred transactions ask for the newest snapshot before they begin.
+    pub(crate) latest_percent: u64,
     pub(crate) evict_percent: u64,
     pub(crate) prefetch_percent: u64,
     /// Between the steps of a slow transaction, in microseconds.
@@ -167,6 +169,7 @@ fn workload(random: &mut Random) -> Workload {
         think: weight(random, 2),
         read_only_percent: random.pick(&[0, 20, 60]),
         abort_percent: random.pick(&[0, 5, 30]),
+        latest_percent: random.pick(&[0, 0, 20]),
         evict_percent: random.pick(&[0, 5, 50]),
         prefetch_percent: random.pick(&[0, 0, 10]),
         think_us: random

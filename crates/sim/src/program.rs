@@ -2,7 +2,7 @@
 //! thought, and for the answer to its commit.
 //!
 //! ```text
-//!            begin          missing page            asked to commit
+//!  (asking)  begin          missing page            asked to commit
 //!   Idle ----------> Running -----------> Missing       |
 //!    ^                | ^  ^                 |          v
 //!    |                | |  +-----installed---+      Committing
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use plurix_memory::AccessError;
 use plurix_protocol::Span;
-use plurix_protocol::station::{Miss, Outcome};
+use plurix_protocol::station::{Miss, Outcome, State};
 use plurix_wire::message::CommitRefusal;
 use plurix_wire::{CommitId, PageNumber};
 
@@ -34,6 +34,8 @@ const TRIES_MAX: u32 = 8;
 pub(crate) enum At {
     #[default]
     Idle,
+    /// For the newest snapshot.
+    Asking,
     Running,
     Thinking,
     Missing(PageNumber),
@@ -48,6 +50,8 @@ pub(crate) struct Program {
     next: usize,
     tries: u32,
     attempt: Attempt,
+    /// The newest commit answered to anybody when it asked for the newest snapshot.
+    strict: Option<Moment>,
     number: u64,
     /// Names the wake-up that counts.
     token: u64,
@@ -92,11 +96,51 @@ impl World {
             return Ok(());
         }
         match process.program.at {
-            At::Idle => self.begin(index)?,
+            At::Idle => self.ask_or_begin(index)?,
             At::Thinking => process.program.at = At::Running,
-            At::Running | At::Missing(_) | At::Committing => {}
+            At::Asking | At::Running | At::Missing(_) | At::Committing => {}
         }
         self.member_acts(index)
+    }
+
+    /// Sometimes a program wants to see all that anybody has done so far; it may ask twice.
+    fn ask_or_begin(&mut self, index: usize) -> Result<(), Violation> {
+        let member = &mut self.members[index];
+        let percent = self.plan.workload.latest_percent;
+        let Some(process) = &mut member.process else {
+            return Ok(());
+        };
+        if !member.random.chance(percent) || process.station.state() != State::Active {
+            return self.begin(index);
+        }
+        process.station.ask_latest();
+        process.program.strict = Some(self.oracles.answered);
+        process.program.at = At::Asking;
+        Ok(())
+    }
+
+    /// The newest snapshot is here, or the question was lost with the connection.
+    fn answered(&mut self, index: usize) -> Result<bool, Violation> {
+        let member = &mut self.members[index];
+        let Some(process) = &mut member.process else {
+            return Ok(false);
+        };
+        if process.station.state() != State::Active {
+            process.program.at = At::Idle;
+            process.program.strict = None;
+            self.wake_after(index, Span::from_micros(100));
+        } else if process.station.has_latest() {
+            process.program.at = At::Idle;
+            if member.random.chance(20) {
+                // It changes its mind, and begins later, or asks again.
+                process.program.strict = None;
+                self.wake_after(index, Span::from_millis(1));
+            } else {
+                self.begin(index)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Begins the next transaction, or looks again later if the station is no member.
@@ -119,6 +163,9 @@ impl World {
         let at = Moment { generation, number };
         if let Some(life) = process.station.incarnation() {
             process.sight.began(life, at)?;
+        }
+        if let Some(asked) = process.program.strict.take() {
+            process.sight.strict(at, asked)?;
         }
         if audit {
             opacity::memory(&self.oracles.model, &process.memory, at)?;
@@ -174,6 +221,11 @@ impl World {
             };
             match process.program.at {
                 At::Idle | At::Thinking => return Ok(()),
+                At::Asking => {
+                    if !self.answered(index)? {
+                        return Ok(());
+                    }
+                }
                 At::Running => self.step(index)?,
                 At::Missing(page) => match process.station.miss(page, &process.memory) {
                     Miss::Pending => return Ok(()),

@@ -431,7 +431,7 @@ impl World {
                 Item::Delta(delta) => delta.number,
                 Item::Page(page) => page.base.max(page.held_from),
                 Item::Lines(lines) => lines.number,
-                Item::Refused { .. } | Item::Joined(_) | Item::Left(_) => continue,
+                Item::Refused { .. } | Item::Joined(_) | Item::Left(_) | Item::Latest => continue,
             };
             demand!(
                 told <= batch.through,
@@ -512,6 +512,7 @@ fn brief(message: &ToStation) -> String {
             Item::Delta(delta) => format!("delta {}", delta.number),
             Item::Page(page) => format!("page {} {}..{}", page.page, page.base, page.held_from),
             Item::Lines(lines) => format!("lines {} {:?}", lines.number, lines.writes),
+            Item::Latest => "latest".to_owned(),
             Item::Joined(member) => format!("joined {}", member.incarnation),
             Item::Left(incarnation) => format!("left {incarnation}"),
         })

@@ -35,8 +35,6 @@ enum Entry {
     Page(PageNumber),
     Lines(Box<Lines>),
     Own(CommitSequence, Answer),
-    /// The newest snapshot that was asked for is here.
-    Latest,
     Joined(Member),
     Left(Incarnation),
     /// After a resume: exactly these live.
@@ -69,6 +67,33 @@ pub(super) struct Cache {
     /// Pages in memory that no stream keeps up to date: to be evicted between transactions.
     orphans: Vec<PageNumber>,
     members: BTreeMap<Incarnation, Member>,
+    latest: Latest,
+}
+
+/// Questions for the newest snapshot since memory was last brought to one; answered in order.
+#[derive(Debug, Default)]
+struct Latest {
+    asked: u32,
+    /// Answers received, and those of them in finished groups.
+    arrived: u32,
+    finished: u32,
+}
+
+impl Latest {
+    /// What was answered has been applied.
+    fn settle(&mut self) {
+        // A leader that answers what was not asked has no say in the next question.
+        self.asked = self.asked.saturating_sub(self.finished);
+        self.arrived = self.arrived.saturating_sub(self.finished).min(self.asked);
+        self.finished = 0;
+    }
+
+    /// The connection is lost, and with it every question that was not answered.
+    fn cut(&mut self) {
+        self.asked = if self.finished >= self.asked { self.asked } else { 0 };
+        self.arrived = self.asked;
+        self.finished = self.asked;
+    }
 }
 
 /// Whether a page that was asked for is there.
@@ -161,7 +186,10 @@ impl Cache {
                     Entry::Page(number)
                 }
                 Item::Lines(lines) => Entry::Lines(lines),
-                Item::Latest => Entry::Latest,
+                Item::Latest => {
+                    self.latest.arrived += 1;
+                    continue;
+                }
                 Item::Joined(member) => Entry::Joined(member),
                 Item::Left(incarnation) => Entry::Left(incarnation),
             };
@@ -170,16 +198,22 @@ impl Cache {
         if batch.last {
             self.queue.push_back(Entry::End(batch.through));
             self.finished = self.queue.len();
+            self.latest.finished = self.latest.arrived;
             if self.queued_bytes > self.collapse_at {
                 self.collapse();
             }
         }
     }
 
-    /// Whether a finished group answers the question for the newest snapshot.
+    /// A question for the newest snapshot is under way.
+    pub(super) fn ask_latest(&mut self) {
+        self.latest.asked += 1;
+    }
+
+    /// Whether the newest question is answered in a finished group that waits to be applied. The
+    /// answer to an older one says nothing of what was committed since.
     pub(super) fn has_latest(&self) -> bool {
-        let mut finished = self.queue.range(..self.finished);
-        finished.any(|entry| matches!(entry, Entry::Latest))
+        self.latest.asked > 0 && self.latest.finished >= self.latest.asked
     }
 
     /// The answer to `sequence`, if it is in a finished group.
@@ -237,6 +271,7 @@ impl Cache {
         for page in self.orphans.drain(..) {
             memory.evict(page);
         }
+        self.latest.settle();
         let mut answer = None;
         let mut refreshed: FxHashMap<PageNumber, CommitNumber> = FxHashMap::default();
         let finished = std::mem::take(&mut self.finished);
@@ -259,7 +294,6 @@ impl Cache {
                     }
                     answer = Some(result);
                 }
-                Entry::Latest => {}
                 Entry::Joined(member) => {
                     self.members.insert(member.incarnation, member);
                 }
@@ -296,6 +330,7 @@ impl Cache {
         assert!(self.snapshot <= through, "a snapshot never goes back");
         self.snapshot = through;
         self.finished = 0;
+        self.latest.settle();
         self.queue.clear();
         Some(answer)
     }
@@ -303,6 +338,7 @@ impl Cache {
     /// The connection is lost: forgets what is not finished. Answers where the station stands once
     /// it has applied the rest, and the pages that it then holds.
     pub(super) fn cut(&mut self) -> (CommitNumber, Vec<PageNumber>) {
+        self.latest.cut();
         for entry in self.queue.drain(self.finished..) {
             if let Entry::Page(page) = entry
                 && let Some(Arrived {

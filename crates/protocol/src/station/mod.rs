@@ -284,7 +284,10 @@ impl Station {
     /// Asks for the newest snapshot; [`has_latest`](Self::has_latest) tells when the next
     /// transaction will have it. Nothing is asked while the station is no member.
     pub fn ask_latest(&mut self) {
-        self.request(Request::Latest);
+        if matches!(self.state, State::Active) {
+            self.cache.ask_latest();
+            self.request(Request::Latest);
+        }
     }
 
     /// Whether the newest snapshot, as of [`ask_latest`](Self::ask_latest), waits to be applied.

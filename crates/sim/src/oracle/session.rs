@@ -42,6 +42,17 @@ impl Sight {
         Ok(())
     }
 
+    /// A transaction begins that asked for the newest snapshot after `asked` was answered to
+    /// somebody (Herlihy and Wing's real-time order, for reads).
+    pub(crate) fn strict(&self, at: Moment, asked: Moment) -> Result<(), Violation> {
+        demand!(
+            at >= asked,
+            ORACLE,
+            "a transaction begins at {at} although it asked for the newest after {asked}"
+        );
+        Ok(())
+    }
+
     /// A commit of this life was answered.
     pub(crate) fn committed(&mut self, at: Moment) {
         self.own = at.number;

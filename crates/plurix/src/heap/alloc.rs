@@ -1,0 +1,201 @@
+//! Allocating and freeing, as programs see it.
+
+use plurix_wire::PAGE_BYTES;
+
+use super::classes::{CLASS_BYTES, SLAB_HEADER_BYTES, Shape, capacity};
+use super::runs::{PageEntry, offset_of, state};
+use super::{Allocator, corrupt};
+use crate::error::{ErrorKind, Result};
+use crate::plain::Plain;
+use crate::ptr::{Pointee, Ptr};
+use crate::transaction::Transaction;
+
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
+/// A block just allocated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub(super) offset: u64,
+    /// How many of its first bytes may not be zero.
+    written: u64,
+}
+
+impl Transaction<'_> {
+    /// Puts `value` into the heap. It stays until it is [freed](Self::free), and can be reached
+    /// by whoever finds a pointer to it, for instance from a [root](Self::set_root).
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] if there is no room; the transaction can go on.
+    pub fn alloc<T: Plain>(&mut self, value: T) -> Result<Ptr<T>> {
+        const { assert!(size_of::<T>() > 0, "a value in the heap has bytes") };
+        let ptr = Ptr::at(self.allocate(shape::<T>(1)?)?.offset);
+        self.set(ptr, value)?;
+        Ok(ptr)
+    }
+
+    /// Makes a slice of `count` zeros. Large slices are zero without being written unless their
+    /// memory was used before; then zeroing them counts among what the transaction changes.
+    ///
+    /// # Errors
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_slice<T: Plain>(&mut self, count: usize) -> Result<Ptr<[T]>> {
+        const { assert!(size_of::<T>() > 0, "a value in the heap has bytes") };
+        if count == 0 {
+            return Ok(empty_slice());
+        }
+        let shape = shape::<T>(count)?;
+        let block = self.allocate(shape)?;
+        self.zero(block.offset, block.written.min(shape.bytes))?;
+        Ok(Ptr::slice_at(block.offset, count as u64))
+    }
+
+    /// Puts a copy of `values` into the heap.
+    ///
+    /// # Errors
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_slice_from<T: Plain>(&mut self, values: &[T]) -> Result<Ptr<[T]>> {
+        const { assert!(size_of::<T>() > 0, "a value in the heap has bytes") };
+        if values.is_empty() {
+            return Ok(empty_slice());
+        }
+        let block = self.allocate(shape::<T>(values.len())?)?;
+        let ptr = Ptr::slice_at(block.offset, values.len() as u64);
+        self.prefetch(ptr);
+        self.set_slice(ptr, values)?;
+        Ok(ptr)
+    }
+
+    /// Frees a value or a whole slice. Pointers to it must not be used any more: what they then
+    /// lead to is whatever lies there. A slice without values may be freed any number of times.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Null`]; [`ErrorKind::InvalidFree`] if no block of this size begins there, above
+    /// all because it was freed before.
+    pub fn free<T: Pointee + ?Sized>(&mut self, ptr: Ptr<T>) -> Result<()> {
+        let offset = ptr.offset();
+        let invalid = |bytes| ErrorKind::InvalidFree { offset, bytes };
+        let bytes = T::bytes(ptr.repr()).ok_or_else(|| invalid(u64::MAX))?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        if ptr.is_null() {
+            return Err(ErrorKind::Null.into());
+        }
+        let align = T::ALIGN;
+        if Allocator::new(self).release(offset, Shape { bytes, align })? {
+            Ok(())
+        } else {
+            Err(invalid(bytes).into())
+        }
+    }
+
+    fn allocate(&mut self, shape: Shape) -> Result<Block> {
+        let bytes = shape.bytes;
+        let block = Allocator::new(self).allocate(shape)?;
+        block.ok_or_else(|| ErrorKind::OutOfMemory { bytes }.into())
+    }
+
+    /// Overwrites `bytes` bytes from `offset` on with zeros.
+    fn zero(&mut self, mut offset: u64, bytes: u64) -> Result<()> {
+        self.prefetch(Ptr::<[u8]>::slice_at(offset, bytes));
+        let end = offset + bytes;
+        while offset < end {
+            let count = (end - offset).min(PAGE_BYTES as u64);
+            let zeros = &ZEROS[..count as usize];
+            self.set_slice(Ptr::slice_at(offset, count), zeros)?;
+            offset += count;
+        }
+        Ok(())
+    }
+}
+
+impl Allocator<'_, '_> {
+    /// Allocates a block of `shape`; `None` if there is no room.
+    fn allocate(&mut self, shape: Shape) -> Result<Option<Block>> {
+        let (block, bytes) = if let Some(class) = shape.class() {
+            let bytes = i64::from(CLASS_BYTES[class]);
+            let offset = self.take_block(class)?;
+            let written = bytes as u64;
+            (offset.map(|offset| Block { offset, written }), bytes)
+        } else {
+            let pages = shape.pages();
+            let block = self.allocate_run(pages)?;
+            (block, (pages * PAGE_BYTES as u64) as i64)
+        };
+        if block.is_some() {
+            self.count(1, bytes)?;
+        }
+        Ok(block)
+    }
+
+    /// Frees the block of `shape` at `offset`; false if there is none.
+    fn release(&mut self, offset: u64, shape: Shape) -> Result<bool> {
+        let page = offset / PAGE_BYTES as u64;
+        if !self.geometry.contains(page, 1) {
+            return Ok(false);
+        }
+        let (page, within) = (page as u32, (offset % PAGE_BYTES as u64) as usize);
+        let entry = *self.entry(page)?;
+        let (released, bytes) = if let Some(class) = shape.class() {
+            let bytes = usize::from(CLASS_BYTES[class]);
+            if entry.state != state::SLAB || usize::from(entry.kind) != class {
+                return Ok(false);
+            }
+            let Some(at) = within.checked_sub(SLAB_HEADER_BYTES) else {
+                return Ok(false);
+            };
+            if !at.is_multiple_of(bytes) || at / bytes >= capacity(class) {
+                return Ok(false);
+            }
+            (self.give_block_of(page, class, at / bytes)?, bytes as i64)
+        } else {
+            let pages = shape.pages();
+            let whole = within == 0 && u64::from(entry.pages) == pages;
+            if entry.state != state::RUN || !whole {
+                return Ok(false);
+            }
+            if !self.geometry.contains(u64::from(page), pages) {
+                return Err(corrupt("page map"));
+            }
+            self.give_pages(page, entry.pages)?;
+            (true, (pages * PAGE_BYTES as u64) as i64)
+        };
+        if released {
+            self.count(-1, -bytes)?;
+        }
+        Ok(released)
+    }
+
+    fn allocate_run(&mut self, pages: u64) -> Result<Option<Block>> {
+        if pages > self.geometry.pages() {
+            return Ok(None);
+        }
+        let mut taken = self.take_pages(pages)?;
+        if taken.is_none() && self.reclaim()? {
+            taken = self.take_pages(pages)?;
+        }
+        let Some(taken) = taken else { return Ok(None) };
+        *self.entry_mut(taken.first)? = PageEntry {
+            state: state::RUN,
+            pages: pages as u32,
+            ..PageEntry::default()
+        };
+        Ok(Some(Block {
+            offset: offset_of(taken.first),
+            written: offset_of(taken.written),
+        }))
+    }
+}
+
+/// The shape of `count` values.
+fn shape<T: Plain>(count: usize) -> Result<Shape> {
+    let bytes = (count as u64).checked_mul(size_of::<T>() as u64);
+    let bytes = bytes.ok_or(ErrorKind::OutOfMemory { bytes: u64::MAX })?;
+    let align = align_of::<T>();
+    Ok(Shape { bytes, align })
+}
+
+/// A slice without values takes no room, but its pointer is not null.
+fn empty_slice<T: Plain>() -> Ptr<[T]> {
+    Ptr::slice_at(PAGE_BYTES as u64, 0)
+}
