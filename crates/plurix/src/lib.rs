@@ -2,7 +2,7 @@
 
 extern crate self as plurix;
 
-// pub mod activity;
+pub mod activity;
 mod cluster;
 pub mod error;
 mod heap;
@@ -15,6 +15,7 @@ mod transaction;
 
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::{Error, ErrorKind, Result};
+pub use heap::{HeapReport, Root, Usage};
 pub use plain::{Layout, Plain};
 pub use plurix_derive::plain;
 pub use ptr::{Pointee, Ptr};

@@ -133,12 +133,16 @@ pub(crate) mod sealed {
     //! How values and slices are reached; not for implementing elsewhere, because the library
     //! relies on `access` and `open` naming the same bytes.
 
-    use super::{AccessError, HeapMemory, Plain};
+    use super::{AccessError, HeapMemory, Layout, Plain};
 
     /// A value or a slice of values.
     pub trait Pointee: 'static {
         /// The pointer's own bytes.
         type Repr: Plain;
+        /// Tells the pointee's layout, and a value from a slice.
+        const FINGERPRINT: Layout;
+        /// The pointee's alignment, in bytes.
+        const ALIGN: usize;
 
         /// Where the pointee begins.
         fn offset(repr: Self::Repr) -> u64;
@@ -152,6 +156,8 @@ pub(crate) mod sealed {
 
     impl<T: Plain> Pointee for T {
         type Repr = u64;
+        const FINGERPRINT: Layout = <T as Plain>::LAYOUT;
+        const ALIGN: usize = align_of::<T>();
 
         #[inline]
         fn offset(repr: u64) -> u64 {
@@ -176,6 +182,8 @@ pub(crate) mod sealed {
 
     impl<T: Plain> Pointee for [T] {
         type Repr = [u64; 2];
+        const FINGERPRINT: Layout = <T as Plain>::LAYOUT.text("slice");
+        const ALIGN: usize = align_of::<T>();
 
         #[inline]
         fn offset([offset, _]: [u64; 2]) -> u64 {

@@ -93,7 +93,10 @@ fn fixed<const N: usize>(text: &str) -> [u8; N] {
 
 /// The text that [`fixed`] packed.
 pub(super) fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
@@ -102,9 +105,15 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`], and as [`get`](Self::get).
-    pub fn spawn<A: Activity>(&mut self, argument: A::Argument) -> Result<super::Spawned<A::Output>> {
+    pub fn spawn<A: Activity>(
+        &mut self,
+        argument: A::Argument,
+    ) -> Result<super::Spawned<A::Output>> {
         const {
-            assert!(!A::NAME.is_empty() && A::NAME.len() <= NAME_BYTES_MAX, "name of an activity");
+            assert!(
+                !A::NAME.is_empty() && A::NAME.len() <= NAME_BYTES_MAX,
+                "name of an activity"
+            );
         }
         let result = spawned::cell::<A::Output>(self)?;
         let argument = self.alloc_slice_from(zerocopy::IntoBytes::as_bytes(&argument))?;
@@ -199,7 +208,13 @@ pub(super) fn claim(tx: &mut Transaction<'_>, index: usize) -> Result<Option<(Cl
     (node.next, node.previous) = (next, Ptr::null());
     (node.incarnation, node.stripe) = (incarnation.0, own as u64);
     node.claims += 1;
-    Ok(Some((Claim { node: head, incarnation }, *node)))
+    Ok(Some((
+        Claim {
+            node: head,
+            incarnation,
+        },
+        *node,
+    )))
 }
 
 /// Removes a node from the claimed list that it is on.
@@ -234,7 +249,11 @@ pub(super) fn free_orphan(tx: &mut Transaction<'_>, node: Ptr<Node>) -> Result<(
 
 /// Makes an activity that this station has claimed pending again.
 pub(super) fn release(tx: &mut Transaction<'_>, claim: Claim) -> Result<()> {
-    if holds(tx, claim)? { requeue(tx, claim.node) } else { Ok(()) }
+    if holds(tx, claim)? {
+        requeue(tx, claim.node)
+    } else {
+        Ok(())
+    }
 }
 
 fn requeue(tx: &mut Transaction<'_>, node: Ptr<Node>) -> Result<()> {
@@ -268,7 +287,11 @@ pub(super) fn give_up(tx: &mut Transaction<'_>, node: Ptr<Node>, why: &str) -> R
     let found = unlink(tx, node)?;
     spawned::fail(tx, found.result)?;
     let next = tx.get(finished(tx.arena))?.failure;
-    let failure = tx.alloc(Failure { next, name: found.name, why: fixed(why) })?;
+    let failure = tx.alloc(Failure {
+        next,
+        name: found.name,
+        why: fixed(why),
+    })?;
     let list = tx.get_mut(finished(tx.arena))?;
     list.failure = failure;
     list.failed += 1;

@@ -58,7 +58,9 @@ impl Station {
     /// Enables this station to run activities of this kind.
     pub fn register<A: Activity>(&mut self) {
         let run = run::<A>;
-        self.registry.0.insert(fingerprint::<A>(), Registered { name: A::NAME, run });
+        self.registry
+            .0
+            .insert(fingerprint::<A>(), Registered { name: A::NAME, run });
     }
 
     /// Claims and runs one activity; answers whether there was one.
@@ -137,7 +139,12 @@ impl Station {
 
     /// Why an activity of this name cannot be run here.
     fn unknown(&self, name: String) -> ErrorKind {
-        if self.registry.0.values().any(|registered| registered.name == name) {
+        if self
+            .registry
+            .0
+            .values()
+            .any(|registered| registered.name == name)
+        {
             ErrorKind::LayoutDiffers { name }
         } else {
             ErrorKind::NotRegistered(name)
@@ -155,11 +162,21 @@ fn run<A: Activity>(station: &mut Station, claim: Claim) -> Result<()> {
     let argument = station.transaction(|tx| {
         let node = *tx.get(claim.node)?;
         let bytes = tx.get(node.argument)?;
-        A::Argument::read_from_bytes(bytes)
-            .map_err(|_| ErrorKind::Corrupt { what: "argument of an activity" }.into())
+        A::Argument::read_from_bytes(bytes).map_err(|_| {
+            ErrorKind::Corrupt {
+                what: "argument of an activity",
+            }
+            .into()
+        })
     })?;
-    let work = Work { station, claim, activity: PhantomData };
-    let Err(error) = A::run(work, argument) else { return Ok(()) };
+    let work = Work {
+        station,
+        claim,
+        activity: PhantomData,
+    };
+    let Err(error) = A::run(work, argument) else {
+        return Ok(());
+    };
     if is_of_station(error.kind()) {
         // Not the activity's fault: somebody else, or this station later, runs it again.
         let released = station.transaction(|tx| queue::release(tx, claim));

@@ -66,7 +66,10 @@ impl Transaction<'_> {
                 why: "see wait_all for the reason".to_owned(),
             }
             .into()),
-            _ => Err(ErrorKind::Corrupt { what: "result of an activity" }.into()),
+            _ => Err(ErrorKind::Corrupt {
+                what: "result of an activity",
+            }
+            .into()),
         }
     }
 

@@ -68,5 +68,14 @@ fn corrupt(what: &'static str) -> Error {
     ErrorKind::Corrupt { what }.into()
 }
 
+/// The error of following a link: one that leads nowhere is damage, not a program's mistake.
+#[cold]
+fn or_corrupt(error: Error, what: &'static str) -> Error {
+    match error.kind() {
+        ErrorKind::Restart => error,
+        _ => corrupt(what),
+    }
+}
+
 #[cfg(test)]
 mod tests;

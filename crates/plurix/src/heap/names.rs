@@ -5,8 +5,8 @@ use plurix_wire::PAGE_BYTES;
 use serde::Serialize;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use super::corrupt;
 use super::layout::NAMES;
+use super::{corrupt, or_corrupt};
 use crate::error::{ErrorKind, Result};
 use crate::plain;
 use crate::ptr::{Pointee, Ptr};
@@ -140,7 +140,7 @@ impl Transaction<'_> {
         let mut link = bucket(hash(name) % BUCKETS);
         for _ in 0..CHAIN_MAX {
             let next = *self.get(link)?;
-            if next.is_null() || self.get(next)?.name()? == name {
+            if next.is_null() || read(self, next)?.name()? == name {
                 return Ok(link);
             }
             // An entry begins with its own link.
@@ -177,13 +177,13 @@ pub(super) fn list(tx: &Transaction<'_>) -> Result<Vec<Root>> {
         let mut length = 0;
         while !next.is_null() {
             length += 1;
-            let entry = tx.get(next)?;
+            let entry = read(tx, next)?;
             let name = entry.name()?;
             if length > CHAIN_MAX || hash(name) % BUCKETS != index {
                 return Err(corrupt("name directory"));
             }
-            let (offset, _) = u64::read_from_prefix(&entry.pointer)
-                .expect("16 bytes hold an offset");
+            let (offset, _) =
+                u64::read_from_prefix(&entry.pointer).expect("16 bytes hold an offset");
             roots.push(Root {
                 name: name.to_owned(),
                 offset,
@@ -194,6 +194,11 @@ pub(super) fn list(tx: &Transaction<'_>) -> Result<Vec<Root>> {
     }
     roots.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(roots)
+}
+
+fn read<'a>(tx: &'a Transaction<'_>, link: Link) -> Result<&'a Entry> {
+    tx.get(link)
+        .map_err(|error| or_corrupt(error, "name directory"))
 }
 
 fn bucket(index: u64) -> Ptr<Link> {

@@ -199,9 +199,7 @@ impl Allocator<'_, '_> {
         let damaged = || corrupt("list of free pages");
         let pages = 1u32 << order;
         let entry = *self.entry(page)?;
-        let whole = self
-            .geometry
-            .contains(u64::from(page), u64::from(pages));
+        let whole = self.geometry.contains(u64::from(page), u64::from(pages));
         if !entry.is_free(order) || !whole || !page.is_multiple_of(pages) || entry.pages > pages {
             return Err(damaged());
         }

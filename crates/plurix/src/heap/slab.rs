@@ -101,6 +101,7 @@ impl Allocator<'_, '_> {
         slab.used = slab.used.checked_sub(1).ok_or_else(|| corrupt("slab"))?;
         let (used, arena) = (slab.used as usize, usize::from(slab.arena));
         if used + 1 == capacity(class) {
+            self.retire_empty(arena, class)?;
             self.link(page, arena, class)?;
         }
         if used == 0 {
@@ -110,25 +111,18 @@ impl Allocator<'_, '_> {
     }
 
     /// Gives all pages without a block, in all arenas, back to the buddy system; answers whether
-    /// there were any.
+    /// that gave it any.
     pub(super) fn reclaim(&mut self) -> Result<bool> {
         let mut any = false;
         for arena in 0..STRIPES {
+            if self.tx.get(idle(arena))?.slabs > 0 {
+                for class in 0..CLASSES {
+                    self.retire_empty(arena, class)?;
+                }
+            }
             while let Some(page) = self.take_idle(arena)? {
                 self.give_pages(page, 1)?;
                 any = true;
-            }
-            if self.tx.get(idle(arena))?.slabs == 0 {
-                continue;
-            }
-            for class in 0..CLASSES {
-                let page = self.tx.get(partial(arena, class))?.first;
-                if page != 0 && self.slab_mut(page, class)?.used == 0 {
-                    self.unlink_slab(page, arena, class)?;
-                    self.count_empty(arena, -1)?;
-                    self.give_pages(page, 1)?;
-                    any = true;
-                }
             }
         }
         Ok(any)
@@ -224,6 +218,20 @@ impl Allocator<'_, '_> {
         if slab.previous == 0 && slab.next == 0 {
             return self.count_empty(arena, 1);
         }
+        self.retire(page, arena, class)
+    }
+
+    /// Makes the empty slab on a list, if there is one, a page without a slab.
+    fn retire_empty(&mut self, arena: usize, class: usize) -> Result<()> {
+        let page = self.tx.get(partial(arena, class))?.first;
+        if page != 0 && self.slab_mut(page, class)?.used == 0 {
+            self.count_empty(arena, -1)?;
+            self.retire(page, arena, class)?;
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, page: u32, arena: usize, class: usize) -> Result<()> {
         self.unlink_slab(page, arena, class)?;
         if self.tx.get(idle(arena))?.count < IDLE_PAGES_MAX {
             self.give_idle(page, arena)

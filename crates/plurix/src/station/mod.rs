@@ -14,7 +14,7 @@ use plurix_memory::HeapMemory;
 use plurix_protocol::station::State;
 use plurix_wire::{CommitNumber, Incarnation};
 
-// use crate::activity::Registry;
+use crate::activity::Registry;
 use crate::error::{ErrorKind, Result};
 use crate::net::Address;
 use driver::Driver;
@@ -34,7 +34,7 @@ pub struct Station {
     pub(crate) pages: LocalPages,
     pub(crate) shared: Arc<Shared>,
     service: Option<JoinHandle<()>>,
-    // pub(crate) registry: Registry,
+    pub(crate) registry: Registry,
     pub(crate) statistics: Statistics,
     /// State of the back-off's random numbers.
     pub(crate) dice: u64,
@@ -128,7 +128,7 @@ impl Station {
             pages: LocalPages(memory),
             shared,
             service: Some(service),
-            // registry: Registry::default(),
+            registry: Registry::default(),
             statistics: Statistics::default(),
             dice,
         };
