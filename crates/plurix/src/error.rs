@@ -3,7 +3,7 @@
 use std::fmt;
 
 use plurix_memory::AccessError;
-use plurix_wire::message::SessionRefusal;
+pub use plurix_wire::message::SessionRefusal;
 use plurix_wire::{CommitNumber, Generation};
 
 use crate::net::handshake::ConnectError;

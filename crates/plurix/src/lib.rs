@@ -1,8 +1,55 @@
-//! Plurix.
+//! Fault-tolerant distributed shared memory: restartable transactions on one heap that survives any
+//! machine.
+//!
+//! A program's whole state lives in a heap that all its stations share. A [`Station`] runs
+//! [transactions](Station::transaction) on it: closures that see one snapshot and happen as a whole
+//! or not at all. What must be done once, whoever dies, is an [activity](activity). Kill a station
+//! and nothing is lost; kill the page server and it comes back from its log.
+//!
+//! ```
+//! use plurix::{Cluster, Result};
+//!
+//! #[plurix::plain]
+//! struct Account {
+//!     balance: u64,
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     let mut cluster = Cluster::local(1)?; // or Station::join, in a process of its own
+//!     let station = &mut cluster.stations()[0];
+//!     let accounts = station.transaction(|tx| {
+//!         let accounts = tx.alloc_slice_from(&[Account { balance: 100 }, Account { balance: 0 }])?;
+//!         tx.set_root("accounts", accounts)?;
+//!         Ok(accounts)
+//!     })?;
+//!     station.transaction(|tx| {
+//!         let accounts = tx.get_mut(accounts)?;
+//!         accounts[0].balance -= 30;
+//!         accounts[1].balance += 30;
+//!         Ok(())
+//!     })?;
+//!     let sum = station.transaction(|tx| {
+//!         let accounts = tx.root::<[Account]>("accounts")?;
+//!         Ok(tx.get(accounts)?.iter().map(|account| account.balance).sum::<u64>())
+//!     })?;
+//!     assert_eq!(sum, 100);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! - [`Cluster`]: a page server and stations inside one process, the embedded default.
+//! - [`Station`]: a member; [`Transaction`]: what a closure works with; [`Ptr`]: a pointer into the
+//!   heap; [`plain`](macro@plain): what may live there.
+//! - [`activity`]: tasks in the heap, run exactly once.
+//! - [`PageServer`]: orders commits and keeps them.
+//!
+//! Safe code that uses this crate cannot cause undefined behaviour, whatever other stations do; the
+//! argument is in `docs/safety.md`.
 
 extern crate self as plurix;
 
 pub mod activity;
+mod admin;
 mod cluster;
 pub mod error;
 mod heap;
@@ -13,6 +60,7 @@ mod server;
 mod station;
 mod transaction;
 
+pub use admin::{StationStatus, Status, shutdown, status};
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use heap::{HeapReport, Root, Usage};

@@ -1,5 +1,7 @@
 //! Activities: claimed, run and completed exactly once, also when stations end in the middle.
 
+#![allow(clippy::unwrap_used)]
+
 use std::thread;
 
 use plurix::activity::{Activity, Done, Spawned, Work};

@@ -1,7 +1,7 @@
 //! The plain types that a scene is made of, as they lie in the shared heap: fixed layout, no
 //! padding, no pointers. References are indices into the slice of their kind.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use plurix::plain;
 
 use super::vector::{Vec3, vec3};
 
@@ -19,8 +19,8 @@ pub const PIXELS_MAX: u64 = 1 << 28;
 pub const TREE_DEPTH_MAX: usize = 64;
 
 /// Where the picture is taken from.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Camera {
     /// The eye.
     pub from: Vec3,
@@ -53,8 +53,8 @@ impl Default for Camera {
 }
 
 /// The one record of a scene that is not a slice.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct SceneHeader {
     /// Where the picture is taken from.
     pub camera: Camera,
@@ -75,8 +75,8 @@ pub struct SceneHeader {
 }
 
 /// How a surface answers light.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Material {
     /// Colour of the surface, for diffuse and ambient light.
     pub colour: Vec3,
@@ -113,8 +113,8 @@ impl Default for Material {
 }
 
 /// A sphere.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Sphere {
     /// The centre.
     pub centre: Vec3,
@@ -127,8 +127,8 @@ pub struct Sphere {
 }
 
 /// A triangle. Its front, from which the corners go counterclockwise, is the outside.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Triangle {
     /// The corners.
     pub corners: [Vec3; 3],
@@ -141,8 +141,8 @@ pub struct Triangle {
 }
 
 /// An infinite plane: the points `p` with `normal · p = offset`.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Plane {
     /// Direction of the outside, of length 1.
     pub normal: Vec3,
@@ -155,8 +155,8 @@ pub struct Plane {
 }
 
 /// A point light, as bright from afar as from near.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Light {
     /// Where it is.
     pub position: Vec3,
@@ -168,8 +168,8 @@ pub struct Light {
 ///
 /// Nodes stand in preorder: the left child of node `i` is `i + 1`. Spheres and triangles are sorted
 /// so that those of the leaves, in order of the nodes, are consecutive.
-#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Node {
     /// Least coordinates of everything below.
     pub min: Vec3,

@@ -4,11 +4,11 @@
 
 use std::ops::{Add, AddAssign, Mul, Neg, Sub};
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use plurix::plain;
 
 /// A point, a direction, or a colour (red, green, blue).
-#[derive(Debug, Clone, Copy, PartialEq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[plain]
+#[derive(Debug, PartialEq, Default)]
 pub struct Vec3 {
     /// First coordinate, or red.
     pub x: f64,

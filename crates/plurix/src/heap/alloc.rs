@@ -3,7 +3,7 @@
 use plurix_wire::PAGE_BYTES;
 
 use super::classes::{CLASS_BYTES, SLAB_HEADER_BYTES, Shape, capacity};
-use super::runs::{PageEntry, offset_of, state};
+use super::runs::{PageEntry, Taken, offset_of, state};
 use super::{Allocator, corrupt};
 use crate::error::{ErrorKind, Result};
 use crate::plain::Plain;
@@ -112,20 +112,22 @@ impl Transaction<'_> {
 impl Allocator<'_, '_> {
     /// Allocates a block of `shape`; `None` if there is no room.
     fn allocate(&mut self, shape: Shape) -> Result<Option<Block>> {
-        let (block, bytes) = if let Some(class) = shape.class() {
-            let bytes = i64::from(CLASS_BYTES[class]);
-            let offset = self.take_block(class)?;
-            let written = bytes as u64;
-            (offset.map(|offset| Block { offset, written }), bytes)
+        let (offset, written, bytes) = if let Some(class) = shape.class() {
+            let Some(offset) = self.take_block(class)? else {
+                return Ok(None);
+            };
+            let bytes = u64::from(CLASS_BYTES[class]);
+            (offset, bytes, bytes)
         } else {
             let pages = shape.pages();
-            let block = self.allocate_run(pages)?;
-            (block, (pages * PAGE_BYTES as u64) as i64)
+            let Some(taken) = self.take_run(pages)? else {
+                return Ok(None);
+            };
+            let written = offset_of(taken.written);
+            (offset_of(taken.first), written, offset_of(pages as u32))
         };
-        if block.is_some() {
-            self.count(1, bytes)?;
-        }
-        Ok(block)
+        self.count(1, bytes as i64)?;
+        Ok(Some(Block { offset, written }))
     }
 
     /// Frees the block of `shape` at `offset`; false if there is none.
@@ -158,7 +160,7 @@ impl Allocator<'_, '_> {
                 return Err(corrupt("page map"));
             }
             self.give_pages(page, entry.pages)?;
-            (true, (pages * PAGE_BYTES as u64) as i64)
+            (true, offset_of(entry.pages) as i64)
         };
         if released {
             self.count(-1, -bytes)?;
@@ -166,7 +168,8 @@ impl Allocator<'_, '_> {
         Ok(released)
     }
 
-    fn allocate_run(&mut self, pages: u64) -> Result<Option<Block>> {
+    /// Takes pages for a large block; `None` if there is no room.
+    fn take_run(&mut self, pages: u64) -> Result<Option<Taken>> {
         if pages > self.geometry.pages() {
             return Ok(None);
         }
@@ -174,16 +177,14 @@ impl Allocator<'_, '_> {
         if taken.is_none() && self.reclaim()? {
             taken = self.take_pages(pages)?;
         }
-        let Some(taken) = taken else { return Ok(None) };
-        *self.entry_mut(taken.first)? = PageEntry {
-            state: state::RUN,
-            pages: pages as u32,
-            ..PageEntry::default()
-        };
-        Ok(Some(Block {
-            offset: offset_of(taken.first),
-            written: offset_of(taken.written),
-        }))
+        if let Some(taken) = taken {
+            *self.entry_mut(taken.first)? = PageEntry {
+                state: state::RUN,
+                pages: pages as u32,
+                ..PageEntry::default()
+            };
+        }
+        Ok(taken)
     }
 }
 

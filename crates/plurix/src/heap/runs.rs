@@ -27,10 +27,9 @@ use crate::ptr::Ptr;
 /// The largest order: half of the largest heap.
 pub(super) const ORDER_MAX: u32 = 31;
 
-/// What [`PageEntry::state`] can be.
+/// What [`PageEntry::state`] can be; zero for a page other than the first of a free block or an
+/// allocated run.
 pub(super) mod state {
-    /// A page other than the first of a free block or an allocated run.
-    pub(in crate::heap) const INSIDE: u8 = 0;
     /// The first page of a free block.
     pub(in crate::heap) const FREE: u8 = 1;
     /// The first page of an allocated run.

@@ -51,7 +51,8 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Whether trying again later may help.
-    pub(crate) fn is_passing(&self) -> bool {
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         !matches!(self, Self::Rejected { .. })
     }
 }

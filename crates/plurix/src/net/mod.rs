@@ -12,6 +12,7 @@ mod secret;
 pub use address::{Address, AddressError};
 pub(crate) use connection::Connection;
 pub use connection::NetError;
+pub use handshake::ConnectError;
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
 pub use secret::{Secret, SecretError};

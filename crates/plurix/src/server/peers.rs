@@ -18,7 +18,7 @@ use super::{ServerError, ServerOptions, system};
 use crate::net::handshake::{Progress, ServerHandshake};
 use crate::net::{Address, Connection, Listener, NetError, Secret};
 
-/// Strangers at a time; more wait in the listening socket's queue.
+/// Strangers at a time; more are turned away.
 const STRANGERS_MAX: usize = 256;
 /// A stranger that takes longer to shake hands is turned away.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -128,8 +128,12 @@ impl Peers {
         if self.turns.is_multiple_of(TURNS_PER_EPOLL) || self.hot.is_empty() {
             return self.wait(Duration::ZERO, heard);
         }
-        for index in 0..self.hot.len() {
-            self.read(self.hot[index], heard);
+        // A read reorders the list, and removes a connection that has ended.
+        let mut hot = [ConnectionId(0); HOT];
+        let count = self.hot.len();
+        hot[..count].copy_from_slice(&self.hot);
+        for id in &hot[..count] {
+            self.read(*id, heard);
         }
         Ok(())
     }
@@ -165,12 +169,12 @@ impl Peers {
     }
 
     fn accept(&mut self, index: usize) -> Result<(), ServerError> {
-        while self.strangers < STRANGERS_MAX {
-            // A connection that failed before it was accepted, or a lack of descriptors, concerns
-            // only the one who connects.
-            let Ok(Some(connection)) = self.listeners[index].accept(HANDSHAKE_BYTES_MAX) else {
-                break;
-            };
+        // A connection that failed before it was accepted, or a lack of descriptors, concerns only
+        // the one who connects.
+        while let Ok(Some(connection)) = self.listeners[index].accept(HANDSHAKE_BYTES_MAX) {
+            if self.strangers >= STRANGERS_MAX {
+                continue; // Turned away: it is closed here.
+            }
             let id = ConnectionId(self.next);
             self.next += 1;
             let data = EventData::new_u64(id.0);

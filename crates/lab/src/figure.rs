@@ -1,0 +1,236 @@
+//! One result: what was measured, the floor of the same run, their ratio, and the target.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A measured quantity over several rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    /// Half of the rounds lie below.
+    pub(crate) median: f64,
+    /// A tenth of the rounds lies below.
+    pub(crate) p10: f64,
+    /// A tenth of the rounds lies above.
+    pub(crate) p90: f64,
+}
+
+impl Spread {
+    /// The spread of `samples`, by nearest rank.
+    ///
+    /// # Panics
+    /// If there are none: a benchmark without rounds has measured nothing.
+    pub(crate) fn of(mut samples: Vec<f64>) -> Self {
+        assert!(!samples.is_empty(), "a benchmark has rounds");
+        samples.sort_by(f64::total_cmp);
+        Self {
+            median: percentile(&samples, 50),
+            p10: percentile(&samples, 10),
+            p90: percentile(&samples, 90),
+        }
+    }
+}
+
+/// The `percent`-th percentile of ascending samples, by nearest rank.
+pub(crate) fn percentile(ascending: &[f64], percent: usize) -> f64 {
+    ascending[(ascending.len() - 1) * percent / 100]
+}
+
+/// What a figure is to reach.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    /// The value, at most.
+    ValueAtMost(f64),
+    /// The value, at least.
+    ValueAtLeast(f64),
+    /// The value divided by the floor, at most.
+    RatioAtMost(f64),
+    /// The value divided by the floor, at least.
+    RatioAtLeast(f64),
+    /// Nothing: the figure explains another one.
+    None,
+}
+
+/// What no implementation could beat here, or what the figure is compared with.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Floor {
+    /// What it is.
+    pub(crate) what: String,
+    /// In the figure's unit.
+    pub(crate) value: Spread,
+}
+
+/// One result.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) value: Spread,
+    pub(crate) floor: Option<Floor>,
+    /// Of value and floor, round by round.
+    pub(crate) ratio: Option<Spread>,
+    pub(crate) target: Target,
+    pub(crate) met: Option<bool>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Figure {
+    /// A figure without a floor yet.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        what: impl Into<String>,
+        unit: &'static str,
+        values: Vec<f64>,
+        target: Target,
+    ) -> Self {
+        let mut figure = Self {
+            name: name.into(),
+            what: what.into(),
+            unit,
+            value: Spread::of(values),
+            floor: None,
+            ratio: None,
+            target,
+            met: None,
+            notes: Vec::new(),
+        };
+        figure.met = figure.is_met();
+        figure
+    }
+
+    /// A figure from rounds of (value, floor).
+    pub(crate) fn against(
+        name: impl Into<String>,
+        what: impl Into<String>,
+        unit: &'static str,
+        floor: impl Into<String>,
+        rounds: &[(f64, f64)],
+        target: Target,
+    ) -> Self {
+        let values = rounds.iter().map(|(value, _)| *value).collect();
+        let mut figure = Self::new(name, what, unit, values, target);
+        figure.floor = Some(Floor {
+            what: floor.into(),
+            value: Spread::of(rounds.iter().map(|(_, floor)| *floor).collect()),
+        });
+        figure.ratio = Some(Spread::of(
+            rounds.iter().map(|(value, floor)| value / floor).collect(),
+        ));
+        figure.met = figure.is_met();
+        figure
+    }
+
+    /// Adds what a reader should know beside the numbers.
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Whether the median reaches the target; `None` if there is none, or nothing to compare with.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        let ratio = self.ratio.map(|ratio| ratio.median);
+        match self.target {
+            Target::ValueAtMost(most) => Some(self.value.median <= most),
+            Target::ValueAtLeast(least) => Some(self.value.median >= least),
+            Target::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
+            Target::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
+            Target::None => None,
+        }
+    }
+
+    fn target_text(&self) -> String {
+        match self.target {
+            Target::ValueAtMost(most) => format!("≤ {} {}", number(most), self.unit),
+            Target::ValueAtLeast(least) => format!("≥ {} {}", number(least), self.unit),
+            Target::RatioAtMost(most) => format!("≤ {most} × floor"),
+            Target::RatioAtLeast(least) => format!("≥ {least} × reference"),
+            Target::None => "none".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.is_met() {
+            Some(true) => "met",
+            Some(false) => "NOT MET",
+            None => "-",
+        };
+        writeln!(f, "{}: {}", self.name, self.what)?;
+        let row = |what: &str, spread: &Spread, unit: &str| {
+            format!(
+                "  {what:<9} {:>12} {unit:<10} ({} to {})",
+                number(spread.median),
+                number(spread.p10),
+                number(spread.p90)
+            )
+        };
+        writeln!(f, "{}", row("value", &self.value, self.unit))?;
+        if let Some(floor) = &self.floor {
+            let floor_row = row("floor", &floor.value, self.unit);
+            writeln!(f, "{floor_row}  {}", floor.what)?;
+        }
+        if let Some(ratio) = &self.ratio {
+            writeln!(f, "{}", row("ratio", ratio, "×"))?;
+        }
+        write!(f, "  {:<9} {:>12} {mark}", "target", self.target_text())?;
+        for note in &self.notes {
+            write!(f, "\n  note      {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A number with three significant digits, or all digits before the point.
+pub(crate) fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude >= 100.0 {
+        grouped(value)
+    } else if magnitude >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+/// A whole number with its thousands apart.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_taken_round_by_round() {
+        // The machine was twice as slow in the second round; the ratio does not notice.
+        let rounds = [(3.0, 2.0), (6.0, 4.0), (3.0, 2.0)];
+        let figure = Figure::against("n", "w", "µs", "f", &rounds, Target::RatioAtMost(1.5));
+        assert_eq!(figure.ratio.map(|ratio| (ratio.p10, ratio.p90)), Some((1.5, 1.5)));
+        assert_eq!(figure.is_met(), Some(true));
+    }
+
+    #[test]
+    fn a_target_without_a_reference_is_neither_met_nor_missed() {
+        let figure = Figure::new("n", "w", "1/s", vec![1.0], Target::RatioAtLeast(3.0));
+        assert_eq!(figure.is_met(), None);
+    }
+
+    #[test]
+    fn percentiles_are_samples() {
+        let spread = Spread::of((0..=100).rev().map(f64::from).collect());
+        assert_eq!((spread.p10, spread.median, spread.p90), (10.0, 50.0, 90.0));
+        assert_eq!(Spread::of(vec![7.0]).p90, 7.0);
+    }
+}

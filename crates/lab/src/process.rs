@@ -1,0 +1,189 @@
+//! Other processes of a measurement: this program again, in another role, or a foreign server.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use plurix::net::Address;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process that speaks lines, and is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// Which processor a process shall run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Anywhere,
+    On(usize),
+}
+
+impl Process {
+    /// Starts this program in a role of [`roles`](crate::roles).
+    pub(crate) fn role(arguments: &[&str], place: Place) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments);
+        if let Place::On(index) = place {
+            command.arg("--processor").arg(index.to_string());
+        }
+        Self::start(command)
+    }
+
+    /// Starts any program.
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        let input = child.stdin.take().context("a piped standard input")?;
+        let output = child.stdout.take().context("a piped standard output")?;
+        Ok(Self {
+            child,
+            input,
+            output: BufReader::new(output),
+        })
+    }
+
+    /// The next line it says.
+    pub(crate) fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            bail!("a process of the measurement ended early; its error stands above");
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Sends it a line.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+        writeln!(self.input, "{line}").context("cannot speak to a process of the measurement")
+    }
+
+    /// Stops it until it is resumed: a server that asks its sockets all the time would take its
+    /// processor from whoever is measured in between.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.context("a process has a number")?;
+        kill_process(pid, signal).context("cannot signal a process of the measurement")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How two processes are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Unix,
+    Tcp,
+}
+
+impl Transport {
+    pub(crate) const ALL: [Self; 2] = [Self::Unix, Self::Tcp];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unix => "unix",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// Where to listen, for a server whose files are in `directory`.
+    pub(crate) fn address(self, directory: &Path, name: &str) -> String {
+        match self {
+            Self::Unix => format!("unix:{}", directory.join(name).display()),
+            Self::Tcp => "127.0.0.1:0".to_owned(),
+        }
+    }
+}
+
+/// How both sides wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// They ask the socket again and again.
+    Spinning,
+    /// They sleep until the kernel wakes them.
+    Blocking,
+}
+
+impl Waiting {
+    pub(crate) const ALL: [Self; 2] = [Self::Spinning, Self::Blocking];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Spinning => "spinning",
+            Self::Blocking => "blocking",
+        }
+    }
+
+    /// How long to ask a socket before sleeping, in microseconds.
+    pub(crate) fn spin_us(self) -> u64 {
+        match self {
+            Self::Spinning => 10_000_000,
+            Self::Blocking => 0,
+        }
+    }
+}
+
+/// What a page server of a measurement is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServerKind {
+    pub(crate) transport: Transport,
+    /// Its default if `None`.
+    pub(crate) spin_us: Option<u64>,
+    pub(crate) durable: bool,
+    pub(crate) place: Place,
+}
+
+/// A page server in a process of its own.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) address: Address,
+}
+
+impl Server {
+    /// Starts one that keeps its heap in `directory`, which no other server uses.
+    pub(crate) fn start(directory: &Path, kind: ServerKind) -> Result<Self> {
+        let listen = kind.transport.address(directory, "page-server.sock");
+        let heap = directory.join("heap");
+        let heap = heap.to_str().context("a path in UTF-8")?;
+        let spin = kind.spin_us.map(|spin| spin.to_string());
+        let mut command = Command::new(std::env::current_exe()?);
+        // The Unix socket beside a TCP port lies there; stations that look for it in the usual
+        // place must not find it, because they would not use TCP then.
+        command.env("TMPDIR", directory);
+        command.args(["serve", "--dir", heap, "--listen", &listen]);
+        if let Some(spin) = &spin {
+            command.args(["--spin-us", spin]);
+        }
+        if kind.durable {
+            command.arg("--durable");
+        }
+        if let Place::On(index) = kind.place {
+            command.arg("--processor").arg(index.to_string());
+        }
+        let mut process = Process::start(command)?;
+        let address = process.line()?.parse()?;
+        Ok(Self { process, address })
+    }
+}

@@ -1,0 +1,204 @@
+//! What this program plays when a benchmark starts it again as another process.
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use plurix::net::Address;
+use plurix::{Durability, Options, PageServer, ServerOptions, Station, Stop};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::benchmarks::cells;
+use crate::echo;
+use crate::frames::Sizes;
+use crate::machine::Pinned;
+use crate::process::Waiting;
+use crate::redis;
+use crate::rounds::{Random, monotonic_ns};
+
+/// The roles. Each says a line when it is ready.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// A page server; says its address.
+    #[command(hide = true)]
+    Serve(Serve),
+    /// A server that answers fixed messages with others; says its address.
+    #[command(hide = true)]
+    Echo(EchoServer),
+    /// A station that increments random counters for as long as it is told.
+    #[command(hide = true)]
+    Increments(Counting),
+    /// A client of Redis that does the same.
+    #[command(hide = true)]
+    RedisIncrements(Counting),
+    /// A station that says when it began, when it had joined and when its commit was answered.
+    #[command(hide = true)]
+    FirstCommit {
+        /// The page server.
+        #[arg(long)]
+        join: Address,
+    },
+    /// A process that only says when it began.
+    #[command(hide = true)]
+    Nothing,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[arg(long)]
+    dir: PathBuf,
+    #[arg(long)]
+    listen: Address,
+    #[arg(long)]
+    spin_us: Option<u64>,
+    #[arg(long)]
+    durable: bool,
+    #[arg(long)]
+    processor: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EchoServer {
+    #[arg(long)]
+    listen: Address,
+    #[arg(long)]
+    request: usize,
+    #[arg(long)]
+    reply: usize,
+    #[arg(long)]
+    spin: bool,
+    #[arg(long)]
+    processor: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Counting {
+    /// A page server's address, or Redis's.
+    #[arg(long)]
+    join: Address,
+    #[arg(long)]
+    counters: u64,
+    #[arg(long)]
+    seed: u64,
+}
+
+impl Role {
+    /// Plays the role to its end.
+    pub(crate) fn play(self) -> Result<()> {
+        // Whatever happens to the measurement, nothing of it stays behind.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        match self {
+            Self::Serve(serve) => serve.run(),
+            Self::Echo(echo) => echo.run(),
+            Self::Increments(counting) => counting.as_station(),
+            Self::RedisIncrements(counting) => counting.as_redis_client(),
+            Self::FirstCommit { join } => first_commit(&join),
+            Self::Nothing => {
+                println!("{}", monotonic_ns());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn pin(processor: Option<usize>) -> Result<()> {
+    if let Some(index) = processor {
+        Pinned::to(index)?.keep();
+    }
+    Ok(())
+}
+
+impl Serve {
+    fn run(self) -> Result<()> {
+        pin(self.processor)?;
+        let mut options = ServerOptions::new(self.dir, self.listen);
+        if let Some(spin) = self.spin_us {
+            options.spin = Duration::from_micros(spin);
+        }
+        if self.durable {
+            options.durability = Durability::Durable;
+        }
+        let server = PageServer::open(options)?;
+        stop_with_input(server.stop_handle());
+        let address = server.addresses().pop().context("a server listens")?;
+        println!("{address}");
+        Ok(server.run()?)
+    }
+}
+
+/// Ends the server in order once whoever started it closes its input.
+fn stop_with_input(stop: Arc<Stop>) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        stop.stop();
+    });
+}
+
+impl EchoServer {
+    fn run(self) -> Result<()> {
+        pin(self.processor)?;
+        let sizes = Sizes {
+            request: self.request,
+            reply: self.reply,
+        };
+        let waiting = if self.spin {
+            Waiting::Spinning
+        } else {
+            Waiting::Blocking
+        };
+        echo::serve(&self.listen, sizes, waiting)
+    }
+}
+
+impl Counting {
+    fn as_station(self) -> Result<()> {
+        let mut station = Station::join(&self.join, Options::default())?;
+        cells::read_all(&mut station, self.counters)?;
+        let mut random = Random(self.seed);
+        self.take_orders(|| {
+            let counter = cells::dense(random.below(self.counters));
+            Ok(station.transaction(|tx| {
+                *tx.get_mut(counter)? += 1;
+                Ok(())
+            })?)
+        })
+    }
+
+    fn as_redis_client(self) -> Result<()> {
+        let mut client = redis::Client::connect(&self.join)?;
+        let mut random = Random(self.seed);
+        self.take_orders(|| client.increment(random.below(self.counters)))
+    }
+
+    /// For each number of milliseconds that is read, increments for so long, and says how often.
+    fn take_orders(&self, mut increment: impl FnMut() -> Result<()>) -> Result<()> {
+        println!("ready");
+        for order in std::io::stdin().lock().lines() {
+            let end = Instant::now() + Duration::from_millis(order?.parse()?);
+            let mut done = 0u64;
+            while Instant::now() < end {
+                increment()?;
+                done += 1;
+            }
+            println!("{done}");
+        }
+        Ok(())
+    }
+}
+
+fn first_commit(address: &Address) -> Result<()> {
+    let began = monotonic_ns();
+    let mut station = Station::join(address, Options::default())?;
+    let joined = monotonic_ns();
+    station.transaction(|tx| {
+        *tx.get_mut(cells::dense(0))? += 1;
+        Ok(())
+    })?;
+    let committed = monotonic_ns();
+    println!("{began} {joined} {committed}");
+    std::io::stdout().flush()?;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! How often and how long to measure, and the clock.
+
+use std::time::{Duration, Instant};
+
+use crate::figure::percentile;
+
+/// How much to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Rounds in which value and floor alternate.
+    pub(crate) rounds: usize,
+    /// Round trips of one round.
+    pub(crate) round_trips: usize,
+    /// Operations of one round that only compute.
+    pub(crate) operations: u64,
+    /// How long one round of a throughput benchmark takes.
+    pub(crate) throughput_round: Duration,
+    /// Rounds of a throughput benchmark.
+    pub(crate) throughput_rounds: usize,
+    /// Processes started to measure the start of one.
+    pub(crate) starts: usize,
+    /// Commits in the log that is replayed.
+    pub(crate) log_commits: u64,
+    /// Memory touched before anything is measured.
+    pub(crate) touch_bytes: usize,
+}
+
+impl Plan {
+    pub(crate) fn new(quick: bool) -> Self {
+        if quick {
+            Self {
+                rounds: 3,
+                round_trips: 300,
+                operations: 1 << 16,
+                throughput_round: Duration::from_millis(200),
+                throughput_rounds: 2,
+                starts: 5,
+                log_commits: 100_000,
+                touch_bytes: 64 << 20,
+            }
+        } else {
+            Self {
+                rounds: 21,
+                round_trips: 2_000,
+                operations: 1 << 20,
+                throughput_round: Duration::from_secs(1),
+                throughput_rounds: 7,
+                starts: 101,
+                log_commits: 2_000_000,
+                touch_bytes: 1 << 30,
+            }
+        }
+    }
+
+    /// The first operations of a round, which are not counted.
+    pub(crate) fn warm_up(&self) -> usize {
+        self.round_trips / 10
+    }
+}
+
+/// Nanoseconds that one of `operations` took.
+pub(crate) fn nanoseconds_each<E>(
+    operations: u64,
+    run: impl FnOnce() -> Result<(), E>,
+) -> Result<f64, E> {
+    let begun = Instant::now();
+    run()?;
+    Ok(begun.elapsed().as_nanos() as f64 / operations as f64)
+}
+
+/// Latencies of one round, in microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies(Vec<f64>);
+
+impl Latencies {
+    /// Takes the time of each of `count` operations, after `warm_up` that are not counted.
+    pub(crate) fn take<E>(
+        warm_up: usize,
+        count: usize,
+        mut operation: impl FnMut() -> Result<(), E>,
+    ) -> Result<Self, E> {
+        for _ in 0..warm_up {
+            operation()?;
+        }
+        let mut samples = Vec::with_capacity(count);
+        let mut before = Instant::now();
+        for _ in 0..count {
+            operation()?;
+            let after = Instant::now();
+            samples.push(after.duration_since(before).as_nanos() as f64 / 1e3);
+            before = after;
+        }
+        samples.sort_by(f64::total_cmp);
+        Ok(Self(samples))
+    }
+
+    pub(crate) fn p50(&self) -> f64 {
+        percentile(&self.0, 50)
+    }
+
+    pub(crate) fn p99(&self) -> f64 {
+        percentile(&self.0, 99)
+    }
+}
+
+/// Nanoseconds of the clock that all processes of this machine share.
+pub(crate) fn monotonic_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Random numbers that need no quality (splitmix64, Steele, Lea and Flood 2014).
+#[derive(Debug, Clone)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
+    }
+}

@@ -1,0 +1,110 @@
+//! Questions and orders to a page server that need no membership: how it stands, and to end.
+
+use std::time::{Duration, Instant};
+
+pub use plurix_wire::message::{StationStatus, Status};
+use plurix_wire::message::{ToLeader, ToStation};
+
+use crate::error::{ErrorKind, Result};
+use crate::net::handshake::{ConnectError, connect};
+use crate::net::{Address, Connection, NetError, Secret};
+
+/// A page server that takes longer to answer is not there. Marking a log clean waits for the disk.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Asks the page server at `address` how it stands.
+///
+/// # Errors
+/// [`ErrorKind::Connect`] if there is none, or it wants another secret.
+pub fn status(address: &Address, secret: Option<&Secret>) -> Result<Status> {
+    match ask(address, secret, &ToLeader::Status)? {
+        ToStation::Status(status) => Ok(*status),
+        _ => Err(unexpected(address)),
+    }
+}
+
+/// Asks the page server at `address` to end in order; it has marked its log clean when this
+/// answers. Its stations end too.
+///
+/// # Errors
+/// As [`status`].
+pub fn shutdown(address: &Address, secret: Option<&Secret>) -> Result<()> {
+    match ask(address, secret, &ToLeader::Shutdown)? {
+        ToStation::Stopping => Ok(()),
+        _ => Err(unexpected(address)),
+    }
+}
+
+/// Sends one message over a connection of its own and waits for the answer.
+fn ask(address: &Address, secret: Option<&Secret>, message: &ToLeader) -> Result<ToStation> {
+    let deadline = Instant::now() + ANSWER_MAX;
+    let (mut connection, _) =
+        connect(address, secret, None, ANSWER_MAX).map_err(ErrorKind::from)?;
+    let answer = exchange(&mut connection, message, deadline).map_err(|source| {
+        let address = address.clone();
+        ErrorKind::from(ConnectError::Broken { address, source })
+    })?;
+    answer.ok_or_else(|| ErrorKind::from(ConnectError::Silent(address.clone())).into())
+}
+
+/// The answer, or `None` if none came before the deadline.
+fn exchange(
+    connection: &mut Connection,
+    message: &ToLeader,
+    deadline: Instant,
+) -> Result<Option<ToStation>, NetError> {
+    connection.queue(message)?;
+    loop {
+        connection.flush()?;
+        // What arrived before the peer closed the connection still counts.
+        let received = connection.receive();
+        if let Some(answer) = connection.next()? {
+            return Ok(Some(answer));
+        }
+        received?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        connection.wait(left)?;
+    }
+}
+
+fn unexpected(address: &Address) -> crate::Error {
+    let source = NetError::Wire(plurix_wire::Error::Invalid("not an answer to the question"));
+    ErrorKind::from(ConnectError::Broken {
+        address: address.clone(),
+        source,
+    })
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cluster;
+
+    #[test]
+    fn the_status_tells_who_is_there() {
+        let mut cluster = Cluster::local(2).unwrap();
+        cluster.stations()[0]
+            .transaction(|tx| tx.alloc(7u64))
+            .unwrap();
+        let status = status(cluster.address(), None).unwrap();
+        assert_eq!(status.stations.len(), 2);
+        assert!(status.stations.iter().all(|station| station.connected));
+        assert!(status.commit > 0 && status.commits >= status.stations[0].commits);
+    }
+
+    #[test]
+    fn after_a_shutdown_nobody_is_there() {
+        let cluster = Cluster::local(0).unwrap();
+        let address = cluster.address().clone();
+        shutdown(&address, None).unwrap();
+        cluster.stop().unwrap();
+        assert!(matches!(
+            status(&address, None).unwrap_err().kind(),
+            ErrorKind::Connect(_)
+        ));
+    }
+}
