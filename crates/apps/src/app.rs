@@ -7,8 +7,12 @@
 //!     finish: verify, write the output
 //! ```
 
+use std::path::PathBuf;
+
 use plurix::Station;
 use serde::Serialize;
+
+use crate::{bank, raytrace};
 
 /// A parallel program whose whole state lives in the heap.
 pub trait App: Send {
@@ -46,6 +50,14 @@ pub struct Progress {
     pub unit: &'static str,
 }
 
+impl Progress {
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.done >= self.total
+    }
+}
+
 /// What a program says at its end.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Report {
@@ -53,6 +65,15 @@ pub struct Report {
     pub facts: Vec<(String, serde_json::Value)>,
     /// Whether the program's own check of its result succeeded.
     pub verified: bool,
+}
+
+impl Report {
+    /// Adds a fact.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.facts.push((name.to_owned(), value.into()));
+        self
+    }
 }
 
 /// Why a program cannot go on.
@@ -69,8 +90,46 @@ pub enum AppError {
     #[error("{path}: {source}")]
     File {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
+    /// A scene file.
+    #[error(transparent)]
+    Load(#[from] raytrace::LoadError),
+    /// A scene that cannot be rendered.
+    #[error(transparent)]
+    Scene(#[from] raytrace::SceneError),
+    /// Options of the renderer.
+    #[error(transparent)]
+    Render(#[from] raytrace::OptionsError),
+    /// The size of the generated scene.
+    #[error(transparent)]
+    Size(#[from] raytrace::balls::SizeError),
+    /// A bank that cannot be.
+    #[error(transparent)]
+    Bank(#[from] bank::BankError),
+    /// The heap holds a run with other input or options.
+    #[error(
+        "the heap holds a run of {app} with other input or options; start it as it was started \
+         then to continue it, or use a new directory"
+    )]
+    OtherRun {
+        /// The application.
+        app: &'static str,
+    },
+    /// The result was asked for too early.
+    #[error("{app} is not finished; wait until its activities are done")]
+    Unfinished {
+        /// The application.
+        app: &'static str,
+    },
+}
+
+impl AppError {
+    /// Says which file an error of the system concerns.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
 }

@@ -1,10 +1,11 @@
 //! Parallel programs for Plurix, each of which reads like its algorithm.
 //!
-//! An application has two halves. The half in this crate's modules is *pure*: plain functions on
-//! slices of plain old data, with no idea where those slices live. The other half hands in slices
-//! that live in the shared heap, and decides who computes what. Because the heap holds all state
-//! and the pure half holds none, a station may be killed in the middle of any of these functions:
-//! another one calls it again with the same arguments and gets the same bytes.
+//! An application has two halves. One is *pure*: plain functions on slices of plain old data, with
+//! no idea where those slices live. The other, the file `app.rs` of each module, hands in slices
+//! that live in the shared heap, and decides who computes what: it implements [`App`], and its
+//! units of work are activities. Because the heap holds all state and the pure half holds none, a
+//! station may be killed in the middle of any of these functions: another one calls it again with
+//! the same arguments and gets the same bytes.
 //!
 //! - [`raytrace`]: a recursive ray tracer. The scene is read by everybody and written by nobody;
 //!   tiles of the image are independent work. It shows how far a read-mostly program scales.
@@ -13,11 +14,22 @@
 //! - [`bank`]: tellers move money between accounts. It shows conflicts, and any lost or doubled
 //!   commit changes the sum of all balances, so it doubles as a test.
 //!
+//! [`AppCommand`] names them for a command line; [`run_local`] runs one inside this process.
+//!
 //! Same input, same output, bit for bit, on every machine: that is a rule for this crate, because
 //! work that is repeated after a crash must not be distinguishable from work that was not. Hence
 //! there is no randomness here but seeded generators, and no function of the platform's
 //! mathematical library but the square root, which IEEE 754 defines exactly.
 
+pub mod app;
 pub mod bank;
+mod command;
+mod local;
+mod output;
 pub mod raytrace;
+mod run;
 pub mod wordcount;
+
+pub use app::{App, AppError, Progress, Report};
+pub use command::{AppCommand, register_all};
+pub use local::run_local;

@@ -1,2 +1,81 @@
-//! The plurix command.
-fn main() {}
+//! The `plurix` command: one binary that is each member of a cluster, and the supervisor that runs
+//! a whole cluster on one machine.
+//!
+//! ```text
+//!  plurix run APP ──starts──► plurix page-server      SIGKILL any of them: the supervisor starts
+//!      │          ──starts──► plurix station  × N     its successor, and the program goes on
+//!      └── observes: set up, progress, finish
+//! ```
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+mod arguments;
+mod join;
+mod output;
+mod page_server;
+mod ready;
+mod run;
+mod server_settings;
+mod shutdown;
+mod signals;
+mod station;
+mod status;
+mod supervised;
+mod table;
+mod units;
+
+use std::process::ExitCode;
+
+use arguments::Command;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done,
+    Failed,
+    Interrupted,
+}
+
+/// The command line asks for what cannot be; beyond what its grammar could tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+/// The exit code for wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match arguments::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let exit = match command {
+        Command::Run(options) => run::run(*options),
+        Command::PageServer(options) => page_server::run(&options),
+        Command::Station(options) => station::run(&options),
+        Command::Status(options) => status::run(&options),
+        Command::Shutdown(options) => shutdown::run(&options),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // The errors name their causes themselves.
+            output::note(format_args!("error: {error}"));
+            if error.is::<Usage>() {
+                ExitCode::from(USAGE)
+            } else {
+                Exit::Failed.into()
+            }
+        }
+    }
+}

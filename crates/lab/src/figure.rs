@@ -217,7 +217,10 @@ mod tests {
         // The machine was twice as slow in the second round; the ratio does not notice.
         let rounds = [(3.0, 2.0), (6.0, 4.0), (3.0, 2.0)];
         let figure = Figure::against("n", "w", "µs", "f", &rounds, Target::RatioAtMost(1.5));
-        assert_eq!(figure.ratio.map(|ratio| (ratio.p10, ratio.p90)), Some((1.5, 1.5)));
+        assert_eq!(
+            figure.ratio.map(|ratio| (ratio.p10, ratio.p90)),
+            Some((1.5, 1.5))
+        );
         assert_eq!(figure.is_met(), Some(true));
     }
 

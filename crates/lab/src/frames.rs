@@ -57,7 +57,10 @@ pub(crate) fn miss(page: PageNumber) -> Result<Sizes> {
         content: Content::Bytes(vec![1; PAGE_BYTES].into()),
         since: Vec::new(),
     };
-    sizes(Request::Fetch { run, snapshot }, Item::Page(Box::new(served)))
+    sizes(
+        Request::Fetch { run, snapshot },
+        Item::Page(Box::new(served)),
+    )
 }
 
 fn sizes(request: Request, answer: Item) -> Result<Sizes> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::read_to_string;
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,7 +26,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn look() -> Result<Self> {
-        let uname = rustix::system::uname();
+        let kernel = read_to_string("/proc/sys/kernel/osrelease");
         Ok(Self {
             processor: field("/proc/cpuinfo", "model name")?,
             processors: std::thread::available_parallelism()?.get(),
@@ -33,7 +34,10 @@ impl Machine {
                 .trim_end_matches(" kB")
                 .parse::<f64>()?
                 / f64::from(1 << 20),
-            kernel: uname.release().to_string_lossy().into_owned(),
+            kernel: kernel
+                .context("cannot ask for the kernel's version")?
+                .trim()
+                .to_owned(),
             busy: watch()?,
         })
     }
@@ -62,7 +66,10 @@ fn field(path: &str, name: &str) -> Result<String> {
     let text = read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     let line = text.lines().find(|line| line.starts_with(name));
     let value = line.and_then(|line| line.split_once(':'));
-    Ok(value.map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned()))
+    Ok(value.map_or_else(
+        || "unknown".to_owned(),
+        |(_, value)| value.trim().to_owned(),
+    ))
 }
 
 /// The share of processor time that somebody used, over a moment in which this process sleeps.
@@ -94,24 +101,38 @@ pub(crate) fn touch_memory(bytes: usize) {
     black_box(vec![1u8; bytes]);
 }
 
-/// Ties this thread, and those that it starts, to a processor until it is dropped.
+/// The processors that this program may use.
+static USABLE: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let all = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU)
+        .filter(|cpu| all.is_set(*cpu))
+        .collect()
+});
+
+/// The system's number of processor `index` of those this program may use, counted round.
+pub(crate) fn processor(index: usize) -> Option<usize> {
+    let usable = &*USABLE;
+    usable.get(index.checked_rem(usable.len())?).copied()
+}
+
+/// Ties this thread, and those that it starts, to the processor with the system's number `cpu`.
+pub(crate) fn pin(cpu: usize) -> Result<()> {
+    let mut one = CpuSet::new();
+    one.set(cpu);
+    sched_setaffinity(None, &one).with_context(|| format!("cannot run on processor {cpu}"))
+}
+
+/// Ties this thread, and those that it starts, to one processor until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Pinned(CpuSet);
 
 impl Pinned {
-    /// To processor number `index` of those this process may use, counted round.
+    /// To processor `index` of those this program may use.
     pub(crate) fn to(index: usize) -> Result<Self> {
-        let all = sched_getaffinity(None).context("cannot ask for the processors")?;
-        let usable: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
-        let mut one = CpuSet::new();
-        one.set(usable[index % usable.len()]);
-        sched_setaffinity(None, &one).context("cannot choose a processor")?;
-        Ok(Self(all))
-    }
-
-    /// For good.
-    pub(crate) fn keep(self) {
-        std::mem::forget(self);
+        let cpu = processor(index).context("this process may use no processor")?;
+        let before = sched_getaffinity(None).context("cannot ask for the processors")?;
+        pin(cpu)?;
+        Ok(Self(before))
     }
 }
 

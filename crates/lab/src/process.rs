@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use plurix::net::Address;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::machine::processor;
+
 /// A process that speaks lines, and is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -23,14 +25,26 @@ pub(crate) enum Place {
     On(usize),
 }
 
+impl Place {
+    /// How a role is told.
+    fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Anywhere => Vec::new(),
+            // The system's number: the role inherits the one processor that this thread may use.
+            Self::On(index) => processor(index)
+                .map(|cpu| format!("--processor={cpu}"))
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
 impl Process {
     /// Starts this program in a role of [`roles`](crate::roles).
     pub(crate) fn role(arguments: &[&str], place: Place) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments);
-        if let Place::On(index) = place {
-            command.arg("--processor").arg(index.to_string());
-        }
+        command.args(place.arguments());
         Self::start(command)
     }
 
@@ -179,9 +193,7 @@ impl Server {
         if kind.durable {
             command.arg("--durable");
         }
-        if let Place::On(index) = kind.place {
-            command.arg("--processor").arg(index.to_string());
-        }
+        command.args(kind.place.arguments());
         let mut process = Process::start(command)?;
         let address = process.line()?.parse()?;
         Ok(Self { process, address })

@@ -40,7 +40,10 @@ impl Server {
         let begun = Instant::now();
         while UnixStream::connect(&server.socket).is_err() {
             if begun.elapsed() > START_MAX {
-                bail!("redis-server does not listen on {}", server.socket.display());
+                bail!(
+                    "redis-server does not listen on {}",
+                    server.socket.display()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -134,7 +137,9 @@ impl Client {
 
     fn reply(&mut self) -> Result<Reply> {
         let line = self.line()?;
-        let (kind, rest) = line.split_at_checked(1).context("Redis sent an empty line")?;
+        let (kind, rest) = line
+            .split_at_checked(1)
+            .context("Redis sent an empty line")?;
         let length = || rest.parse::<i64>().context("Redis sent a malformed length");
         Ok(match kind {
             "+" | ":" => Reply::Simple(rest.to_owned()),

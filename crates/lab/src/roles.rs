@@ -14,10 +14,13 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::benchmarks::cells;
 use crate::echo;
 use crate::frames::Sizes;
-use crate::machine::Pinned;
+use crate::machine;
 use crate::process::Waiting;
 use crate::redis;
 use crate::rounds::{Random, monotonic_ns};
+
+/// Longer than any pause of a measurement.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The roles. Each says a line when it is ready.
 #[derive(Debug, Subcommand)]
@@ -104,17 +107,12 @@ impl Role {
     }
 }
 
-fn pin(processor: Option<usize>) -> Result<()> {
-    if let Some(index) = processor {
-        Pinned::to(index)?.keep();
-    }
-    Ok(())
-}
-
 impl Serve {
     fn run(self) -> Result<()> {
-        pin(self.processor)?;
+        self.processor.map_or(Ok(()), machine::pin)?;
         let mut options = ServerOptions::new(self.dir, self.listen);
+        // A measurement may stop server or stations for a while.
+        options.silence_max = SILENCE_MAX;
         if let Some(spin) = self.spin_us {
             options.spin = Duration::from_micros(spin);
         }
@@ -139,7 +137,7 @@ fn stop_with_input(stop: Arc<Stop>) {
 
 impl EchoServer {
     fn run(self) -> Result<()> {
-        pin(self.processor)?;
+        self.processor.map_or(Ok(()), machine::pin)?;
         let sizes = Sizes {
             request: self.request,
             reply: self.reply,

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::figure::percentile;
 
+/// A round of round trips ends by then, even on a machine that is busy with something else: a
+/// server that is stopped meanwhile must not be taken for dead.
+const ROUND_MAX: Duration = Duration::from_millis(500);
+
 /// How much to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -73,23 +77,23 @@ pub(crate) fn nanoseconds_each<E>(
 pub(crate) struct Latencies(Vec<f64>);
 
 impl Latencies {
-    /// Takes the time of each of `count` operations, after `warm_up` that are not counted.
+    /// Takes the time of each of `count` operations, after `warm_up` that are not counted; of fewer
+    /// if they take too long.
     pub(crate) fn take<E>(
         warm_up: usize,
         count: usize,
         mut operation: impl FnMut() -> Result<(), E>,
     ) -> Result<Self, E> {
-        for _ in 0..warm_up {
-            operation()?;
-        }
-        let mut samples = Vec::with_capacity(count);
-        let mut before = Instant::now();
-        for _ in 0..count {
+        let mut samples = Vec::with_capacity(warm_up + count);
+        let begun = Instant::now();
+        let mut before = begun;
+        while samples.len() < warm_up + count && before.duration_since(begun) < ROUND_MAX {
             operation()?;
             let after = Instant::now();
             samples.push(after.duration_since(before).as_nanos() as f64 / 1e3);
             before = after;
         }
+        samples.drain(..warm_up.min(samples.len() / 2));
         samples.sort_by(f64::total_cmp);
         Ok(Self(samples))
     }

@@ -92,9 +92,6 @@ pub enum ErrorKind {
     /// There is no root of this name.
     #[error("the heap has no root named '{0}'")]
     NoSuchRoot(String),
-    /// There is a root of this name already.
-    #[error("the heap has a root named '{0}' already")]
-    RootExists(String),
     /// A name is empty or too long.
     #[error("'{name}' is no name; names have 1 to {limit} bytes")]
     BadName {

@@ -21,7 +21,11 @@ fn what_one_station_commits_another_reads() {
     };
     first.transaction(|tx| tx.set(word(0), 7)).unwrap();
     first
-        .transaction(|tx| Ok(*tx.get_mut(word(1))? += *tx.get(word(0))?))
+        .transaction(|tx| {
+            let value = *tx.get(word(0))?;
+            *tx.get_mut(word(1))? += value;
+            Ok(())
+        })
         .unwrap();
     second.latest().unwrap();
     let seen = second
@@ -40,7 +44,10 @@ fn increments_by_many_stations_are_all_counted() {
             scope.spawn(move || {
                 for _ in 0..TIMES {
                     station
-                        .transaction(|tx| Ok(*tx.get_mut(word(3))? += 1))
+                        .transaction(|tx| {
+                            *tx.get_mut(word(3))? += 1;
+                            Ok(())
+                        })
                         .unwrap();
                 }
             });

@@ -79,6 +79,7 @@ impl Plan {
         leader.recent_pages = random.log_within(1..64) as usize;
         leader.history_bytes_max = random.log_within(1..1 << 20) as usize;
         leader.backlog_bytes_max = random.log_within(256..1 << 20) as usize;
+        leader.batch_bytes = random.log_within(1..1 << 18) as usize;
         leader.outcomes_max = random.within(1..8) as usize;
         leader.heartbeat = heartbeat;
         leader.silence_max = Span(heartbeat.0 * random.within(4..10));
@@ -157,7 +158,7 @@ fn workload(random: &mut Random) -> Workload {
         }
     };
     Workload {
-        pages: random.within(2..13),
+        pages: random.pick(&[2, 3, 5, 8, 12, 40]),
         lines: random.pick(&[1, 2, 8, 64]),
         registers: random.pick(&[1, 2, 8]),
         steps_max: random.log_within(2..24),

@@ -5,13 +5,20 @@
 //! teller, step) alone. A teller that died is therefore replaced by one that only needs to know the
 //! step, which lives in the heap and moves with the same transaction as the money. At any commit,
 //! the balances sum to what the bank began with, and none is ever overdrawn.
+//!
+//! The rules are here; [`BankRun`] plays them on the shared heap.
 
+mod app;
 mod splitmix;
 
+use plurix::plain;
+
+pub use app::{BankRun, Options, register};
 pub use splitmix::SplitMix64;
 
 /// What a bank is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[plain]
+#[derive(Debug, PartialEq, Eq)]
 pub struct BankOptions {
     /// Number of accounts, at least 2. Few accounts mean many conflicts.
     pub accounts: u64,

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! nff, obj, balls ──> SceneBuilder ──build──> Scene ──parts──> SceneParts ──> the heap
-//!                     (grows)                 (owned,          (slices)          │
+//!                     (grows)                 (owned,          (slices)      SharedScene
 //!                                              with tree)                        │
 //!  png <── Canvas <── pixels <──render_tile── SceneView <──check── SceneParts <──┘
 //! ```
@@ -17,7 +17,10 @@
 //! - [`nff`] and [`obj`] read files, [`balls`] generates the classical benchmark.
 //! - [`render_tile`] computes a rectangle of the image. Every pixel is a function of the scene, its
 //!   place and the options alone, so tiles can be computed in any order, anywhere, and twice.
+//! - [`Raytrace`] is the application: it puts the scene into the heap and makes each tile an
+//!   activity.
 
+mod app;
 pub mod balls;
 mod builder;
 mod bvh;
@@ -30,10 +33,12 @@ pub mod png;
 mod polygon;
 mod render;
 pub mod scene;
+mod shared_scene;
 mod tile;
 mod vector;
 mod view;
 
+pub use app::{Options, Raytrace, register};
 pub use builder::{Scene, SceneBuilder};
 pub use render::{OptionsError, RenderOptions, render_tile};
 pub use tile::{Canvas, Pixel, Tile, tiles};

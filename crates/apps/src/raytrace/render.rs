@@ -1,5 +1,7 @@
 //! Colours of rays and pixels.
 
+use plurix::plain;
+
 use super::camera::Lens;
 use super::intersect::{Hit, Ray, Surface, nearest, transmittance};
 use super::scene::{Light, Material};
@@ -15,7 +17,8 @@ const SAMPLES_MAX: u32 = 32;
 const WEIGHT_MIN: f64 = 0.5 / 255.0;
 
 /// How much work goes into the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[plain]
+#[derive(Debug, PartialEq, Eq)]
 pub struct RenderOptions {
     /// Rays per pixel along each axis, 1 to 32; more smooth the edges.
     pub samples: u32,
@@ -44,6 +47,22 @@ pub enum OptionsError {
     Depth(u32),
 }
 
+impl RenderOptions {
+    /// Checks that the options can be followed.
+    ///
+    /// # Errors
+    /// [`OptionsError`] naming the option that is out of range.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        if !(1..=SAMPLES_MAX).contains(&self.samples) {
+            return Err(OptionsError::Samples(self.samples));
+        }
+        if self.depth > DEPTH_MAX {
+            return Err(OptionsError::Depth(self.depth));
+        }
+        Ok(())
+    }
+}
+
 /// Renders the part of `tile` that lies within the image, row by row. A pixel's value depends on
 /// nothing but the scene, its place and the options.
 ///
@@ -54,12 +73,7 @@ pub fn render_tile(
     tile: Tile,
     options: RenderOptions,
 ) -> Result<Vec<Pixel>, OptionsError> {
-    if !(1..=SAMPLES_MAX).contains(&options.samples) {
-        return Err(OptionsError::Samples(options.samples));
-    }
-    if options.depth > DEPTH_MAX {
-        return Err(OptionsError::Depth(options.depth));
-    }
+    options.check()?;
     let tile = tile.clip(view.camera().width, view.camera().height);
     let tracer = Tracer {
         view,

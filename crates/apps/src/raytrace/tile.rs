@@ -1,10 +1,13 @@
 //! Rectangles of the image, the units of work, and the canvas that they are put together on.
 
+use plurix::plain;
+
 /// Red, green and blue of one pixel.
 pub type Pixel = [u8; 3];
 
 /// A rectangle of the image, in pixels from its upper left corner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[plain]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Tile {
     /// Column of the left edge.
     pub x: u32,

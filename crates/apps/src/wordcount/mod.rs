@@ -8,12 +8,21 @@
 //! A word is a maximal run of bytes that are not white space of the C locale (space, tab, line
 //! feed, vertical tab, form feed, carriage return). Nothing else is assumed about the text: it may
 //! hold invalid UTF-8 and NUL bytes, and case is kept.
+//!
+//! The counting is here; [`Wordcount`] does it on the shared heap, where a hash table holds the
+//! counts.
+
+mod app;
+mod reader;
+mod table;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
+
+pub use app::{Options, Wordcount, register};
 
 /// How often each word occurs, in the order of `sort` in the C locale.
 pub type Counts<'a> = BTreeMap<&'a [u8], u64>;
@@ -23,11 +32,16 @@ pub type Counts<'a> = BTreeMap<&'a [u8], u64>;
 pub fn count(text: &[u8]) -> Counts<'_> {
     // Words repeat a lot, so hashing each occurrence and ordering each distinct word once beats an
     // ordered map throughout.
-    let mut counts: FxHashMap<&[u8], u64> = FxHashMap::default();
+    tally(text).into_iter().collect()
+}
+
+/// Counts the words of `text`, in no order.
+fn tally(text: &[u8]) -> FxHashMap<&[u8], u64> {
+    let mut counts = FxHashMap::default();
     for word in words(text) {
         *counts.entry(word).or_default() += 1;
     }
-    counts.into_iter().collect()
+    counts
 }
 
 /// The words of `text`, in the order in which they stand there.
@@ -64,7 +78,7 @@ pub fn chunks(text: &[u8], target: usize) -> Vec<Range<usize>> {
 ///
 /// # Errors
 /// What `out` answers.
-pub fn write(out: &mut impl Write, counts: &Counts<'_>) -> io::Result<()> {
+pub fn write(out: &mut (impl Write + ?Sized), counts: &Counts<'_>) -> io::Result<()> {
     for (word, count) in counts {
         write!(out, "{count:7} ")?;
         out.write_all(word)?;

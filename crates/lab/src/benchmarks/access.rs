@@ -41,7 +41,10 @@ fn fill(station: &mut Station) -> Result<()> {
     }
     // Once more, to have every page here before anything is timed.
     Ok(station.transaction(|tx| {
-        (0..PAGES).try_for_each(|page| tx.get(cell(page, 0)).map(|value| drop(black_box(*value))))
+        for page in 0..PAGES {
+            black_box(tx.get(cell(page, 0))?);
+        }
+        Ok(())
     })?)
 }
 
@@ -174,7 +177,9 @@ fn first_opens(station: &mut Station, plan: &Plan) -> Result<Figure> {
         &rounds,
         Target::ValueAtMost(60.0),
     )
-    .note(format!("{count} lines of {PAGES} pages, ascending, in one transaction")))
+    .note(format!(
+        "{count} lines of {PAGES} pages, ascending, in one transaction"
+    )))
 }
 
 fn read_only_transactions(station: &mut Station, plan: &Plan) -> Result<Figure> {

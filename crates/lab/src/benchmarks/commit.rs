@@ -35,12 +35,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-fn measure(
-    plan: &Plan,
-    transport: Transport,
-    waiting: Waiting,
-    place: Place,
-) -> Result<Figure> {
+fn measure(plan: &Plan, transport: Transport, waiting: Waiting, place: Place) -> Result<Figure> {
     let _pinned = Pinned::to(0)?;
     let directory = tempfile::tempdir()?;
     let kind = ServerKind {
@@ -93,7 +88,10 @@ fn measure(
             waiting.name()
         ),
         "µs",
-        format!("a raw round trip, {} + {} bytes", sizes.request, sizes.reply),
+        format!(
+            "a raw round trip, {} + {} bytes",
+            sizes.request, sizes.reply
+        ),
         &rounds,
         target,
     )

@@ -29,6 +29,11 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
         )?,
         None => Vec::new(),
     };
+    // The first round warms up.
+    rate(&mut stations, plan)?;
+    if redis.is_some() {
+        rate(&mut others, plan)?;
+    }
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..plan.throughput_rounds {
         ours.push(rate(&mut stations, plan)?);
@@ -66,7 +71,13 @@ fn clients(role: &str, address: &str) -> Result<Vec<Process>> {
         .map(|seed| {
             let seed = seed.to_string();
             let arguments = [
-                role, "--join", address, "--counters", COUNTERS, "--seed", &seed,
+                role,
+                "--join",
+                address,
+                "--counters",
+                COUNTERS,
+                "--seed",
+                &seed,
             ];
             let mut process = Process::role(&arguments, Place::Anywhere)?;
             process.line()?;

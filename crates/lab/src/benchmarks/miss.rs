@@ -54,7 +54,8 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting) -> Result<Figure
     for _ in 0..plan.rounds {
         let ours = Latencies::take(plan.warm_up(), plan.round_trips, || {
             page += 1;
-            station.transaction(|tx| Ok(drop(black_box(*tx.get(cell(page - 1, 0))?))))
+            black_box(station.transaction(|tx| Ok(*tx.get(cell(page - 1, 0))?))?);
+            Ok::<_, plurix::Error>(())
         })?;
         server.process.pause()?;
         floor.process.resume()?;
@@ -76,7 +77,10 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting) -> Result<Figure
             waiting.name()
         ),
         "µs",
-        format!("a raw round trip, {} + {} bytes", sizes.request, sizes.reply),
+        format!(
+            "a raw round trip, {} + {} bytes",
+            sizes.request, sizes.reply
+        ),
         &rounds,
         Target::RatioAtMost(1.3),
     )

@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn blocks_of_a_class_fill_a_slab_and_fit_its_bitmap() {
-        for class in 0..CLASSES {
-            let used = capacity(class) * usize::from(CLASS_BYTES[class]);
+        for (class, &bytes) in CLASS_BYTES.iter().enumerate() {
+            let used = capacity(class) * usize::from(bytes);
             assert!(used <= PAGE_BYTES - SLAB_HEADER_BYTES);
             assert!((2..=256).contains(&capacity(class)));
         }

@@ -62,6 +62,7 @@ impl Transaction<'_> {
     ///     let counter = tx.alloc(5u64)?;
     ///     tx.set_root("counter", counter)
     /// })?;
+    /// other.latest()?;
     /// let found = other.transaction(|tx| Ok(*tx.get(tx.root::<u64>("counter")?)?))?;
     /// assert_eq!(found, 5);
     /// # Ok(())

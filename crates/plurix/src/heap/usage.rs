@@ -86,8 +86,8 @@ pub(super) fn measure(tx: &Transaction<'_>) -> Result<Usage> {
         heap_bytes,
         program_pages,
         free_pages,
-        blocks: u64::try_from(blocks).or_else(|_| Err(counters()))?,
-        allocated_bytes: u64::try_from(bytes).or_else(|_| Err(counters()))?,
+        blocks: u64::try_from(blocks).map_err(|_| counters())?,
+        allocated_bytes: u64::try_from(bytes).map_err(|_| counters())?,
     })
 }
 

@@ -240,7 +240,7 @@ impl Driver {
             {
                 self.machine.retry();
                 self.connection = None;
-                self.outage.retry = Instant::now() + PAUSE_MIN * 10;
+                self.outage.retry = Instant::now() + PAUSE_MIN;
                 Ok(())
             }
             State::Ended(refusal) => Err(ErrorKind::Refused(refusal).into()),

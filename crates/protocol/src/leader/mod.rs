@@ -39,7 +39,7 @@ use history::History;
 use members::{Members, Turn};
 use pages::{PageTable, Slot};
 pub use replay::ReplayError;
-use stream::Sender;
+use stream::{Heap, Sender};
 
 /// What an answer promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Settings {
     pub backlog_bytes_max: usize,
     /// Bytes of served pages and answers that may wait for one station.
     pub answer_bytes_max: usize,
+    /// A batch ends after the item that takes it beyond this.
+    pub batch_bytes: usize,
     /// Outcomes kept for one station.
     pub outcomes_max: usize,
     /// A station silent for longer is dropped.
@@ -91,6 +93,7 @@ impl Settings {
             history_bytes_max: 64 << 20,
             backlog_bytes_max: 4 << 20,
             answer_bytes_max: 64 << 20,
+            batch_bytes: 256 << 10,
             outcomes_max: 64,
             silence_max: Span::from_millis(2_000),
             resume_max: Span::from_millis(2_000),
@@ -315,7 +318,12 @@ impl Leader {
         let sender = self.sender();
         let state = self.members.get_mut(slot);
         state.turn = Turn::None;
-        let Some(batch) = state.stream.batch(sender, &self.pages) else {
+        let heap = Heap {
+            pages: &self.pages,
+            history: &self.history,
+            number: self.number,
+        };
+        let Some(batch) = state.stream.batch(sender, heap) else {
             self.await_log(slot);
             return None;
         };
@@ -403,6 +411,7 @@ impl Leader {
             term: self.term,
             generation: self.generation,
             logged: self.logged,
+            batch_bytes: self.settings.batch_bytes,
         }
     }
 

@@ -10,12 +10,13 @@
 //!
 //! While a station keeps up, it receives each commit's bytes. When its backlog exceeds the bound,
 //! the deltas collapse to the set of lines that changed; when it can receive again it gets those
-//! lines' newest bytes. Answers and served pages never collapse; they are bounded by what a
+//! lines' bytes as of `logged`. Answers and served pages never collapse; they are bounded by what a
 //! station may have in flight. Lines follow after the queue, and the station applies nothing of a
 //! collapsed backlog before its last batch, so it never sees a mixture of two commits.
 //!
-//! **Invariant**: no item numbered above `logged` leaves, and no line whose page was written by a
-//! commit above it.
+//! **Invariants**: no item numbered above `logged` leaves, and no line holds bytes of a commit above
+//! it. A page that is written all the time does not hold up the stream: what was written above
+//! `logged` is taken back by the history, and told with a later batch.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,12 +27,11 @@ use plurix_wire::{
     WriteSetBuilder,
 };
 
+use super::history::History;
 use super::pages::PageTable;
 
 /// What an item costs beside its bytes, for the bounds.
 const ITEM_BYTES: usize = 64;
-/// A batch ends after the item that takes it beyond this.
-const BATCH_BYTES: usize = 256 << 10;
 
 /// The stream from the leader to one session of a station.
 #[derive(Debug)]
@@ -43,11 +43,28 @@ pub(crate) struct Stream {
     /// Bytes of everything else in `queue`.
     answer_bytes: usize,
     /// Set while the backlog is collapsed: the lines that changed since the station was told.
-    stale: Option<BTreeMap<PageNumber, LineMask>>,
+    stale: Option<Stale>,
     sequence: StreamSequence,
     /// The last batch sent was not the last of its group.
     open: bool,
     announced: CommitNumber,
+}
+
+/// The lines that a collapsed backlog must tell of.
+#[derive(Debug)]
+struct Stale {
+    lines: BTreeMap<PageNumber, LineMask>,
+    /// The station knows everything before this commit.
+    since: CommitNumber,
+}
+
+/// The heap that lines are taken from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heap<'a> {
+    pub(crate) pages: &'a PageTable,
+    pub(crate) history: &'a History,
+    /// The newest commit.
+    pub(crate) number: CommitNumber,
 }
 
 /// What a batch says of its sender.
@@ -57,6 +74,8 @@ pub(crate) struct Sender {
     pub(crate) generation: Generation,
     /// The newest commit that may be revealed.
     pub(crate) logged: CommitNumber,
+    /// A batch ends after the item that takes it beyond this.
+    pub(crate) batch_bytes: usize,
 }
 
 impl Stream {
@@ -67,7 +86,10 @@ impl Stream {
             queue: VecDeque::new(),
             delta_bytes: 0,
             answer_bytes: 0,
-            stale: (!stale.is_empty()).then_some(stale),
+            stale: (!stale.is_empty()).then_some(Stale {
+                lines: stale,
+                since: announced.next(),
+            }),
             sequence: StreamSequence(0),
             open: false,
             announced,
@@ -84,7 +106,7 @@ impl Stream {
     /// remembers which lines it was.
     pub(crate) fn push_delta(&mut self, delta: Delta, backlog_max: usize) {
         if let Some(stale) = &mut self.stale {
-            mark(stale, &delta);
+            mark(&mut stale.lines, &delta);
             return;
         }
         let number = delta.number;
@@ -102,22 +124,23 @@ impl Stream {
     }
 
     fn collapse(&mut self) {
-        let mut stale = BTreeMap::new();
+        let mut lines = BTreeMap::new();
         self.queue.retain(|(_, item)| match item {
             Item::Delta(delta) => {
-                mark(&mut stale, delta);
+                mark(&mut lines, delta);
                 false
             }
             _ => true,
         });
         self.delta_bytes = 0;
-        self.stale = Some(stale);
+        let since = self.announced.next();
+        self.stale = Some(Stale { lines, since });
     }
 
     /// The station has forgotten `page`; nothing need be said of it before it asks again.
     pub(crate) fn forget(&mut self, page: PageNumber) {
         if let Some(stale) = &mut self.stale {
-            stale.remove(&page);
+            stale.lines.remove(&page);
         }
     }
 
@@ -128,7 +151,7 @@ impl Stream {
 
     /// Bytes that wait for the station.
     pub(crate) fn backlog_bytes(&self) -> usize {
-        let stale = self.stale.as_ref().map_or(0, BTreeMap::len);
+        let stale = self.stale.as_ref().map_or(0, |stale| stale.lines.len());
         self.answer_bytes + self.delta_bytes + stale * ITEM_BYTES
     }
 
@@ -138,14 +161,15 @@ impl Stream {
             .queue
             .front()
             .is_some_and(|(number, _)| *number <= sender.logged);
-        queued || self.stale.is_some() || self.open
+        let stale = self.stale.as_ref();
+        queued || self.open || stale.is_some_and(|stale| stale.since <= sender.logged)
     }
 
     /// The next batch; empty if there is nothing to tell. `None` if a group of batches cannot be
     /// continued before more is logged.
-    pub(crate) fn batch(&mut self, sender: Sender, pages: &PageTable) -> Option<Batch> {
+    pub(crate) fn batch(&mut self, sender: Sender, heap: Heap<'_>) -> Option<Batch> {
         let mut items = Vec::new();
-        let mut room = BATCH_BYTES as isize;
+        let mut room = sender.batch_bytes as isize;
         while room > 0
             && self
                 .queue
@@ -165,10 +189,7 @@ impl Stream {
             .queue
             .front()
             .is_none_or(|(number, _)| *number > sender.logged);
-        if drained {
-            self.refresh(sender.logged, pages, &mut items, room);
-        }
-        let last = drained && self.stale.is_none();
+        let last = drained && self.refresh(sender.logged, heap, &mut items, room);
         if items.is_empty() && !last {
             return None;
         }
@@ -188,27 +209,50 @@ impl Stream {
         })
     }
 
-    /// Moves stale lines, as far as there is room, into `items`; ends the collapse with the last.
+    /// Puts stale lines as of `logged` into `items`, as far as there is room. Answers whether the
+    /// station is then told of everything up to `logged`; the collapse ends when nothing above it
+    /// is left to tell.
     fn refresh(
         &mut self,
         logged: CommitNumber,
-        pages: &PageTable,
+        heap: Heap<'_>,
         items: &mut Vec<Item>,
         mut room: isize,
-    ) {
-        let Some(stale) = &mut self.stale else { return };
-        while room > 0
-            && let Some(entry) = stale.first_entry()
-            && pages.version(*entry.key()) <= logged
-        {
-            let (page, lines) = entry.remove_entry();
-            let item = Item::Lines(Box::new(newest_lines(pages, page, lines, logged)));
+    ) -> bool {
+        let Some(stale) = &mut self.stale else {
+            return true;
+        };
+        if stale.since > logged {
+            return true;
+        }
+        let mut above = BTreeMap::new();
+        let mut complete = true;
+        while let Some((page, lines)) = stale.lines.pop_first() {
+            let told = (room > 0).then(|| lines_as_of(heap, page, lines, logged));
+            let Some(told) = told.flatten() else {
+                above.insert(page, lines);
+                complete = false;
+                if room > 0 {
+                    continue;
+                }
+                break;
+            };
+            let item = Item::Lines(Box::new(told));
             room -= cost(&item) as isize;
             items.push(item);
+            let newer = heap.pages.written_since(page, logged).0 & lines.0;
+            if newer != 0 {
+                above.insert(page, LineMask(newer));
+            }
         }
-        if stale.is_empty() {
+        stale.lines.append(&mut above);
+        if complete {
+            stale.since = logged.next();
+        }
+        if stale.lines.is_empty() {
             self.stale = None;
         }
+        complete
     }
 }
 
@@ -218,22 +262,38 @@ fn mark(stale: &mut BTreeMap<PageNumber, LineMask>, delta: &Delta) {
     }
 }
 
-fn newest_lines(
-    pages: &PageTable,
+/// `lines` of `page` as of `logged`; `None` if the history no longer reaches back to it.
+fn lines_as_of(
+    heap: Heap<'_>,
     page: PageNumber,
     lines: LineMask,
-    number: CommitNumber,
-) -> Lines {
-    let image = pages.image(page).expect("a stale page was written");
+    logged: CommitNumber,
+) -> Option<Lines> {
+    let content = if heap.pages.version(page) <= logged {
+        None
+    } else {
+        let served = heap
+            .history
+            .page_as_of(heap.pages, page, logged, heap.number);
+        if served.base > logged {
+            return None;
+        }
+        Some(served.content)
+    };
+    let image: &[u8] = match &content {
+        None => heap.pages.image(page).expect("a stale page was written"),
+        Some(Content::Zero) => &[0; PAGE_BYTES],
+        Some(Content::Bytes(bytes)) => bytes,
+    };
     let mut builder = WriteSetBuilder::new();
     for line in lines.lines() {
         let at = line * LINE_BYTES;
         builder.push(page, at, &image[at..at + LINE_BYTES]);
     }
-    Lines {
-        number,
+    Some(Lines {
+        number: logged,
         writes: builder.finish(),
-    }
+    })
 }
 
 fn cost(item: &Item) -> usize {
@@ -275,57 +335,94 @@ mod tests {
             term: Term(1),
             generation: Generation(0),
             logged: CommitNumber(logged),
+            batch_bytes: 1 << 18,
         }
     }
 
-    /// A stream and the pages after commits 1 to `commits`, all of which wrote page 1.
-    fn behind(commits: u64, backlog_max: usize) -> (Stream, PageTable) {
-        let mut pages = PageTable::new(1 << 20, 4);
-        let mut stream = Stream::new(CommitNumber(0), BTreeMap::new());
-        for number in 1..=commits {
-            let delta = delta(number, 1, number as u8);
-            pages.apply(delta.number, &delta.writes, &mut Vec::new());
-            stream.push_delta(delta, backlog_max);
+    /// A stream behind a heap after commits 1 to `commits`, all of which wrote page 1.
+    struct Behind {
+        stream: Stream,
+        pages: PageTable,
+        history: History,
+        commits: u64,
+    }
+
+    impl Behind {
+        fn new(commits: u64, backlog_max: usize) -> Self {
+            let mut behind = Self {
+                stream: Stream::new(CommitNumber(0), BTreeMap::new()),
+                pages: PageTable::new(1 << 20, 4),
+                history: History::new(CommitNumber(1), 1 << 20),
+                commits: 0,
+            };
+            (0..commits).for_each(|_| behind.commit(backlog_max));
+            behind
         }
-        (stream, pages)
+
+        fn commit(&mut self, backlog_max: usize) {
+            self.commits += 1;
+            let delta = delta(self.commits, 1, self.commits as u8);
+            let mut undo = Vec::new();
+            self.pages.apply(delta.number, &delta.writes, &mut undo);
+            self.history
+                .push(delta.number, delta.writes.clone(), undo.into());
+            self.stream.push_delta(delta, backlog_max);
+        }
+
+        fn batch(&mut self, logged: u64) -> Option<Batch> {
+            let heap = Heap {
+                pages: &self.pages,
+                history: &self.history,
+                number: CommitNumber(self.commits),
+            };
+            self.stream.batch(sender(logged), heap)
+        }
+    }
+
+    fn told(batch: &Batch) -> u8 {
+        let [Item::Lines(lines)] = &batch.items[..] else {
+            panic!("{:?}", batch.items)
+        };
+        lines.writes.sections().next().unwrap().payload()[0]
     }
 
     #[test]
     fn nothing_above_the_log_leaves() {
-        let (mut stream, pages) = behind(3, usize::MAX);
-        let batch = stream.batch(sender(2), &pages).unwrap();
+        let mut behind = Behind::new(3, usize::MAX);
+        let batch = behind.batch(2).unwrap();
         assert_eq!(
             (batch.items.len(), batch.through, batch.last),
             (2, CommitNumber(2), true)
         );
-        assert!(!stream.has_news(sender(2)));
-        assert_eq!(stream.batch(sender(3), &pages).unwrap().items.len(), 1);
+        assert!(!behind.stream.has_news(sender(2)));
+        assert_eq!(behind.batch(3).unwrap().items.len(), 1);
     }
 
     #[test]
     fn a_long_backlog_collapses_to_the_newest_bytes() {
-        let (mut stream, pages) = behind(100, 1000);
-        assert!(stream.backlog_bytes() < 1000);
-        assert_eq!(
-            stream.batch(sender(99), &pages),
-            None,
-            "page 1 was written by commit 100"
-        );
-        let batch = stream.batch(sender(100), &pages).unwrap();
-        let [Item::Lines(lines)] = &batch.items[..] else {
-            panic!("{:?}", batch.items)
-        };
-        assert_eq!(
-            lines.writes.sections().next().unwrap().payload()[..8],
-            [100; 8]
-        );
-        assert!(batch.last && stream.batch(sender(100), &pages).unwrap().items.is_empty());
+        let mut behind = Behind::new(100, 1000);
+        assert!(behind.stream.backlog_bytes() < 1000);
+        let batch = behind.batch(100).unwrap();
+        assert_eq!((told(&batch), batch.last), (100, true));
+        assert!(behind.batch(100).unwrap().items.is_empty());
+    }
+
+    #[test]
+    fn a_page_that_is_always_being_written_does_not_hold_up_the_stream() {
+        let mut behind = Behind::new(100, 1000);
+        for logged in 99..120 {
+            let batch = behind.batch(logged).unwrap();
+            assert_eq!((told(&batch), batch.last), (logged as u8, true));
+            assert_eq!(batch.through, CommitNumber(logged));
+            assert!(!behind.stream.has_news(sender(logged)), "until more is logged");
+            behind.commit(1000);
+        }
     }
 
     #[test]
     fn a_forgotten_page_is_not_refreshed() {
-        let (mut stream, pages) = behind(100, 1000);
-        stream.forget(PageNumber(1));
-        assert!(stream.batch(sender(100), &pages).unwrap().items.is_empty());
+        let mut behind = Behind::new(100, 1000);
+        behind.stream.forget(PageNumber(1));
+        assert!(behind.batch(100).unwrap().items.is_empty());
     }
 }

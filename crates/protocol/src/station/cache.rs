@@ -14,7 +14,8 @@
 //!
 //! **Invariants**: `held` are the pages for which the applied part of the stream made the station
 //! a holder; a change to any other page is ignored, so one that was under way when a page was
-//! dropped can never reach a copy fetched later. `snapshot` moves only with a finished group.
+//! dropped can never reach a copy fetched later. `snapshot` moves only with a finished group, and
+//! every page in memory is then as of it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -101,7 +102,10 @@ impl Latest {
 pub(super) enum Arrival {
     NotYet,
     Installed,
-    /// Only a later state than the snapshot can be had.
+    /// Only a later state than the snapshot can be had, and the snapshot cannot move there before
+    /// more has arrived.
+    TooEarly,
+    /// Only a later state than the snapshot can be had; the next transaction has it.
     TooOld,
 }
 
@@ -234,7 +238,9 @@ impl Cache {
             return Arrival::NotYet;
         };
         if arrived.page.base > self.snapshot {
-            return Arrival::TooOld;
+            let mut finished = self.queue.range(..self.finished);
+            let is_next = finished.any(|entry| matches!(entry, Entry::Page(p) if *p == page));
+            return if is_next { Arrival::TooOld } else { Arrival::TooEarly };
         }
         if arrived.installed.is_none() {
             install(&arrived.page, self.snapshot, memory);
@@ -315,7 +321,18 @@ impl Cache {
         if self.queue.is_empty() {
             self.queued_bytes = 0;
         }
+        self.uninstall(memory);
         answer
+    }
+
+    /// Pages of a group that is not finished were installed as of the snapshot that has passed:
+    /// they are installed anew when the next transaction misses them.
+    fn uninstall(&mut self, memory: &mut impl Pages) {
+        for (page, arrived) in &mut self.arrived {
+            if arrived.installed.take().is_some() {
+                memory.evict(*page);
+            }
+        }
     }
 
     /// If nothing of others waits beside the answer, there is nothing to put beneath own bytes:

@@ -305,6 +305,8 @@ impl Station {
         match self.cache.install(page, memory) {
             Arrival::Installed => return Miss::Installed,
             Arrival::TooOld => return Miss::SnapshotTooOld,
+            // To run it again before the group is finished would meet the same snapshot.
+            Arrival::TooEarly => return Miss::Pending,
             Arrival::NotYet => {}
         }
         if self.awaited.contains(&page) {
@@ -329,7 +331,8 @@ impl Station {
         if matches!(self.state, State::Active) {
             let mut page = u64::from(first.0);
             let end = page + u64::from(count);
-            while page < end {
+            // What is left out is fetched when it is missed: the leader bounds what may be under way.
+            while page < end && self.awaited.len() < FETCH_PAGES_MAX as usize {
                 let number = PageNumber(page as u32);
                 let most = (end - page).min(u64::from(FETCH_PAGES_MAX)) as u32;
                 if self.is_absent(number) {

@@ -148,7 +148,7 @@ fn check(station: &mut Station, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn the_heap_does_what_the_model_does(

@@ -1,0 +1,102 @@
+//! The applications by name, for whoever starts them: the command line and the workers.
+
+use plurix::Station;
+
+use crate::app::{App, AppError};
+use crate::{bank, raytrace, wordcount};
+
+/// An application with its options, as a subcommand.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum AppCommand {
+    /// Render a picture: a recursive ray tracer whose scene and image live in the heap
+    Raytrace(raytrace::Options),
+    /// Count the words of texts, as `tr | sort | uniq -c` does
+    Wordcount(wordcount::Options),
+    /// Move money between accounts while auditors watch that none appears or vanishes
+    Bank(bank::Options),
+}
+
+impl AppCommand {
+    /// The names of all applications.
+    pub const NAMES: [&'static str; 3] = ["raytrace", "wordcount", "bank"];
+
+    /// The application's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Raytrace(_) => "raytrace",
+            Self::Wordcount(_) => "wordcount",
+            Self::Bank(_) => "bank",
+        }
+    }
+
+    /// The application, after everything was checked that can be without a heap.
+    ///
+    /// # Errors
+    /// [`AppError`] naming the option or the file at fault.
+    pub fn into_app(self) -> Result<Box<dyn App>, AppError> {
+        Ok(match self {
+            Self::Raytrace(options) => Box::new(raytrace::Raytrace::new(options)?),
+            Self::Wordcount(options) => Box::new(wordcount::Wordcount::new(options)?),
+            Self::Bank(options) => Box::new(bank::BankRun::new(options)?),
+        })
+    }
+}
+
+/// Enables a station to run the activities of all applications. A worker needs to know no more:
+/// everything else is in the heap.
+pub fn register_all(station: &mut Station) {
+    raytrace::register(station);
+    wordcount::register(station);
+    bank::register(station);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        app: AppCommand,
+    }
+
+    #[test]
+    fn the_commands_are_well_formed_and_named() {
+        let command = Line::command();
+        command.clone().debug_assert();
+        let names: Vec<_> = command
+            .get_subcommands()
+            .map(|app| app.get_name())
+            .collect();
+        assert_eq!(names, AppCommand::NAMES);
+        assert!(
+            command
+                .get_subcommands()
+                .all(|app| app.get_after_help().is_some())
+        );
+    }
+
+    #[test]
+    fn impossible_options_are_refused_before_anything_starts() {
+        for line in [
+            "raytrace --out x.png --size 6",
+            "raytrace --out x.png --samples 0",
+            "raytrace --out x.png --width 0",
+            "raytrace --out x.png --scene /nonexistent.nff",
+            "raytrace --out x.png --scene /dev/null",
+            "wordcount /nonexistent",
+            "wordcount /",
+            "bank --accounts 1",
+            "bank --amount-max 0",
+        ] {
+            let words = ["plurix"].into_iter().chain(line.split_whitespace());
+            let app = Line::try_parse_from(words).expect(line).app;
+            let name = app.name();
+            assert!(app.into_app().is_err(), "{line}");
+            assert!(line.starts_with(name));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a member says when it is ready: one line for people, or one of JSON for a supervisor.
+
+use std::fmt;
+use std::time::Duration;
+
+use plurix::{PageServer, Station};
+use serde::{Deserialize, Serialize};
+
+use crate::units::{show_bytes, show_duration};
+
+/// The one line of JSON of a member that is ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "ready")]
+pub(crate) enum Ready {
+    PageServer(ServerReady),
+    Station(StationReady),
+}
+
+/// A page server listens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ServerReady {
+    pub(crate) cluster: String,
+    pub(crate) term: u64,
+    pub(crate) generation: u32,
+    pub(crate) commit: u64,
+    pub(crate) records: u64,
+    pub(crate) replay_ms: f64,
+    pub(crate) heap_bytes: u64,
+    pub(crate) heap_is_smaller: bool,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) torn: Option<String>,
+    pub(crate) rolled_back: bool,
+}
+
+/// A station is a member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StationReady {
+    pub(crate) station: u32,
+    pub(crate) incarnation: u64,
+}
+
+impl ServerReady {
+    pub(crate) fn of(server: &PageServer) -> Self {
+        let started = server.started();
+        Self {
+            cluster: started.cluster.to_string(),
+            term: started.term.0,
+            generation: started.generation.0,
+            commit: started.commit.0,
+            records: started.records,
+            replay_ms: started.replay.as_secs_f64() * 1e3,
+            heap_bytes: started.heap_bytes,
+            heap_is_smaller: started.heap_is_smaller,
+            addresses: server.addresses().iter().map(ToString::to_string).collect(),
+            torn: started.torn.clone(),
+            rolled_back: started.rolled_back,
+        }
+    }
+}
+
+impl StationReady {
+    pub(crate) fn of(station: &Station) -> Self {
+        Self {
+            station: station.number(),
+            incarnation: station.incarnation().0,
+        }
+    }
+}
+
+impl fmt::Display for ServerReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let replay = Duration::from_secs_f64(self.replay_ms.max(0.0) / 1e3);
+        write!(
+            f,
+            "page server ready on {}: cluster {}, term {}, generation {}, newest commit {}; \
+             replayed {} records in {}; heap of {}",
+            self.addresses.join(" and "),
+            self.cluster,
+            self.term,
+            self.generation,
+            self.commit,
+            self.records,
+            show_duration(replay),
+            show_bytes(self.heap_bytes),
+        )?;
+        if self.heap_is_smaller {
+            f.write_str(" (smaller than the usual 1 TiB: the system allows no more)")?;
+        }
+        if let Some(torn) = &self.torn {
+            write!(f, "; cut off what was left unfinished: {torn}")?;
+        }
+        if self.rolled_back {
+            f.write_str("; answered commits may be missing, so everybody starts afresh")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StationReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "station {} joined as incarnation i{}",
+            self.station, self.incarnation
+        )
+    }
+}

@@ -1,0 +1,114 @@
+//! `plurix run`: a program on a page server and several stations, all on this machine.
+//!
+//! ```text
+//!   main thread: supervisor               events              threads
+//!     starts and restarts processes  ◄──────────────  one a process: its lines, its end
+//!     kills by plan, keeps time      ◄──────────────  coordinator: set up, progress, finish
+//!     shows progress and summary     ◄──────────────  signals
+//! ```
+//!
+//! Nothing is saved here: the program's whole state is in the heap. Any process may die, this one
+//! too, and whoever runs the same command on the same directory goes on from there.
+
+mod coordinator;
+mod ending;
+mod event;
+mod place;
+mod plan;
+mod process;
+mod progress;
+mod summary;
+mod supervisor;
+mod tally;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use plurix::net::Address;
+use plurix_apps::AppCommand;
+
+use crate::server_settings::ServerSettings;
+use crate::units::parse_duration;
+use crate::{Exit, Usage, output};
+use plan::{Kill, Who};
+use supervisor::{Outcome, Supervisor};
+
+const EXAMPLES: &str = "\
+Examples:
+  plurix run raytrace --stations 3 --kill 2@1s --out balls.png
+      three stations render a picture; after a second number 2 is killed, and replaced
+  plurix run wordcount book.txt --stations 2 --json
+  plurix run bank --stations 4 --kill server@500ms --durability durable
+  plurix run raytrace --dir heap --out balls.png
+      keeps the heap; after Ctrl-C, or kill -9, the same command goes on
+
+Exit codes: 0 verified, 1 failed or not verified, 2 wrong usage, 130 interrupted.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, subcommand_value_name = "APP", subcommand_help_heading = "Apps")]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) app: AppCommand,
+    /// How many stations work.
+    #[arg(
+        long, global = true, value_name = "N", default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
+    pub(crate) stations: u32,
+    /// Kill this station (or `server`) so long after the program was set up; may be given several
+    /// times.
+    #[arg(long, global = true, value_name = "STATION@TIME")]
+    pub(crate) kill: Vec<Kill>,
+    /// Keep the heap here, and continue with the one that is there [default: a temporary one].
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+    /// Where the page server listens; stations of other machines can then join the run [default: a
+    /// Unix socket in the heap's directory].
+    #[arg(long, global = true, value_name = "ADDR")]
+    listen: Option<Address>,
+    /// Give up after this time.
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Print the summary in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show no progress, only the summary.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(flatten)]
+    settings: ServerSettings,
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<Exit> {
+    for kill in &options.kill {
+        if let Who::Station(number) = kill.who
+            && !(1..=options.stations).contains(&number)
+        {
+            return Err(Usage(format!(
+                "--kill {kill}: there are stations 1 to {}",
+                options.stations
+            ))
+            .into());
+        }
+    }
+    let app = options.app.clone().into_app()?;
+    let json = options.json;
+    let outcome = Supervisor::start(options)?.supervise(app)?;
+    match outcome {
+        Outcome::Interrupted => Ok(Exit::Interrupted),
+        Outcome::Finished(summary) => {
+            if json {
+                output::line(serde_json::to_string_pretty(&summary)?);
+            } else {
+                output::line(&summary);
+            }
+            Ok(if summary.verified {
+                Exit::Done
+            } else {
+                output::note("error: the program's own check of its result failed");
+                Exit::Failed
+            })
+        }
+    }
+}

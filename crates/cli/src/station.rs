@@ -1,0 +1,129 @@
+//! `plurix station`: a member that runs the activities of all programs.
+
+use std::path::PathBuf;
+use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args;
+use plurix::net::{Address, Secret};
+use plurix::{ErrorKind, Interrupt, Station};
+use rustix::process::Signal;
+
+use crate::join::{is_lost_session, is_shutdown, join};
+use crate::ready::{Ready, StationReady};
+use crate::supervised::Supervised;
+use crate::units::parse_duration;
+use crate::{Exit, output, signals};
+
+const EXAMPLES: &str = "\
+Examples:
+  plurix station --join 127.0.0.1:7700
+  plurix station --join node-1:7700 --secret-file secret --station 2
+  plurix station --join unix:/run/plurix.sock --patience 10min
+
+It ends with exit code 0 on SIGINT or SIGTERM, and when the page server ends in order. Killing it
+does no harm: others do its work again.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// The page server: HOST:PORT, or unix:PATH.
+    #[arg(long, value_name = "ADDR")]
+    join: Address,
+    /// Take this number over, that of a predecessor [default: the smallest free one].
+    #[arg(long, value_name = "N")]
+    station: Option<u32>,
+    /// The cluster's shared secret.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// How long to wait for a page server that is away, now or later.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    patience: Duration,
+    /// Say in JSON that it is ready.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    supervised: Supervised,
+}
+
+/// What SIGINT and SIGTERM do to the station.
+#[derive(Debug, Default)]
+struct Ending {
+    asked: AtomicBool,
+    /// Of the present life.
+    interrupt: Mutex<Option<Interrupt>>,
+}
+
+impl Ending {
+    fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        match &*self
+            .interrupt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
+            Some(interrupt) => interrupt.interrupt(),
+            // Not a member yet: nobody will miss it.
+            None => exit(0),
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    fn set(&self, station: &Station) {
+        let mut interrupt = self
+            .interrupt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *interrupt = Some(station.interrupt_handle());
+    }
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
+    options.supervised.end_with_supervisor(Signal::KILL)?;
+    let mut wished = plurix::Options::default();
+    wished.station = options.station;
+    wished.patience = options.patience;
+    wished.secret = options
+        .secret_file
+        .as_deref()
+        .map(Secret::from_file)
+        .transpose()?;
+    let ending = Arc::new(Ending::default());
+    let handler = Arc::clone(&ending);
+    signals::on_stop(move || handler.ask())?;
+    while !ending.is_asked() {
+        match live(options, &wished, &ending) {
+            Ok(()) => break,
+            Err(error) if ending.is_asked() && matches!(error.kind(), ErrorKind::Interrupted) => {
+                break;
+            }
+            Err(error) if is_shutdown(&error) => break,
+            Err(error) if is_lost_session(&error) => {
+                output::note(format_args!("joining anew: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// One membership, from the join to its end.
+fn live(options: &Options, wished: &plurix::Options, ending: &Ending) -> plurix::Result<()> {
+    let waits = |error: &plurix::Error| output::note(format_args!("waiting: {error}"));
+    let mut station = join(&options.join, wished, waits)?;
+    ending.set(&station);
+    plurix_apps::register_all(&mut station);
+    let ready = StationReady::of(&station);
+    if options.json {
+        let json = serde_json::to_string(&Ready::Station(ready));
+        output::line(json.expect("numbers are JSON"));
+    } else {
+        output::line(ready);
+    }
+    station.serve(|_| Ok(ending.is_asked()))
+}
