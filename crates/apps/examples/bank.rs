@@ -23,14 +23,18 @@ fn main() -> Result<()> {
     let accounts = cluster.stations()[0].transaction(|tx| tx.alloc_slice_from(&balances))?;
 
     thread::scope(|scope| {
-        for (teller, station) in (0..).zip(cluster.stations()) {
-            let bank = &bank;
-            scope.spawn(move || {
-                station.latest()?; // The accounts were made by another station.
-                (0..TRANSFERS).try_for_each(|step| transfer(station, bank, accounts, teller, step))
-            });
-        }
-    });
+        let serve = |(teller, station): (u64, &'_ mut Station)| -> Result<()> {
+            station.latest()?; // The accounts were made by another station.
+            (0..TRANSFERS).try_for_each(|step| transfer(station, &bank, accounts, teller, step))
+        };
+        let tellers: Vec<_> = (0..)
+            .zip(cluster.stations())
+            .map(|teller| scope.spawn(move || serve(teller)))
+            .collect();
+        tellers
+            .into_iter()
+            .try_for_each(|teller| teller.join().expect("tellers do not panic"))
+    })?;
 
     let station = &mut cluster.stations()[0];
     station.latest()?;

@@ -6,7 +6,7 @@ use crate::app::{App, AppError};
 use crate::{bank, raytrace, wordcount};
 
 /// An application with its options, as a subcommand.
-#[derive(Debug, Clone, clap::Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum AppCommand {
     /// Render a picture: a recursive ray tracer whose scene and image live in the heap
     Raytrace(raytrace::Options),
@@ -57,6 +57,7 @@ mod tests {
 
     use super::*;
 
+    /// A parser that embeds the applications.
     #[derive(Debug, Parser)]
     struct Line {
         #[command(subcommand)]
@@ -67,6 +68,11 @@ mod tests {
     fn the_commands_are_well_formed_and_named() {
         let command = Line::command();
         command.clone().debug_assert();
+        let about = command.get_about().map(ToString::to_string);
+        assert_eq!(
+            about.as_deref(),
+            Some("A parser that embeds the applications")
+        );
         let names: Vec<_> = command
             .get_subcommands()
             .map(|app| app.get_name())
@@ -77,6 +83,27 @@ mod tests {
                 .get_subcommands()
                 .all(|app| app.get_after_help().is_some())
         );
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_command_line() {
+        let parse = |line: &str| {
+            let words = ["plurix"].into_iter().chain(line.split_whitespace());
+            Line::try_parse_from(words).expect(line).app
+        };
+        for (line, options) in [
+            (
+                "raytrace --out x",
+                AppCommand::Raytrace(raytrace::Options::new("x")),
+            ),
+            (
+                "wordcount x",
+                AppCommand::Wordcount(wordcount::Options::new(vec!["x".into()])),
+            ),
+            ("bank", AppCommand::Bank(bank::Options::default())),
+        ] {
+            assert_eq!(parse(line), options);
+        }
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl ServerReady {
             rolled_back: started.rolled_back,
         }
     }
+
+    /// How long reading the log took.
+    pub(crate) fn replay(&self) -> Duration {
+        Duration::try_from_secs_f64(self.replay_ms / 1e3).unwrap_or_default()
+    }
 }
 
 impl StationReady {
@@ -69,7 +74,6 @@ impl StationReady {
 
 impl fmt::Display for ServerReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let replay = Duration::from_secs_f64(self.replay_ms.max(0.0) / 1e3);
         write!(
             f,
             "page server ready on {}: cluster {}, term {}, generation {}, newest commit {}; \
@@ -80,7 +84,7 @@ impl fmt::Display for ServerReady {
             self.generation,
             self.commit,
             self.records,
-            show_duration(replay),
+            show_duration(self.replay()),
             show_bytes(self.heap_bytes),
         )?;
         if self.heap_is_smaller {

@@ -86,6 +86,8 @@ pub(crate) struct Counting {
     counters: u64,
     #[arg(long)]
     seed: u64,
+    #[arg(long)]
+    spin_us: Option<u64>,
 }
 
 impl Role {
@@ -153,7 +155,11 @@ impl EchoServer {
 
 impl Counting {
     fn as_station(self) -> Result<()> {
-        let mut station = Station::join(&self.join, Options::default())?;
+        let mut options = Options::default();
+        if let Some(spin) = self.spin_us {
+            options.spin = Duration::from_micros(spin);
+        }
+        let mut station = Station::join(&self.join, options)?;
         cells::read_all(&mut station, self.counters)?;
         let mut random = Random(self.seed);
         self.take_orders(|| {

@@ -117,8 +117,12 @@ fn explain(report: &Report, failure: &str, arguments: &Arguments) {
 }
 
 fn progress(done: u64, count: u64, seed: u64, started: Instant, total: &Tally, virtual_ns: u64) {
-    let last = done == count;
-    if !last && !(std::io::stderr().is_terminal() && done.is_multiple_of(10)) {
+    let every = if std::io::stderr().is_terminal() {
+        10
+    } else {
+        1000
+    };
+    if done != count && !done.is_multiple_of(every) {
         return;
     }
     let real = (now() - started).as_secs_f64().max(1e-9);

@@ -9,6 +9,7 @@
 //! +----------+---------------------+
 //! ```
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -28,8 +29,10 @@ pub const HANDSHAKE_BYTES_MAX: usize = 512;
 pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
-    let encoded = postcard::to_extend(message, std::mem::take(out)).map_err(Error::Message)?;
-    *out = encoded;
+    if let Err(error) = postcard::serialize_with_flavor(message, Append(out)) {
+        out.truncate(start);
+        return Err(Error::Message(error));
+    }
     let length = out.len() - start - HEADER_BYTES;
     if length > FRAME_BYTES_MAX {
         out.truncate(start);
@@ -40,6 +43,29 @@ pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), Error>
     }
     out[start..start + HEADER_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(())
+}
+
+/// Serializes to the end of a buffer; runs of bytes, such as pages, are copied as a whole.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// The length of the whole first frame in `bytes`, header included, once its header has arrived.

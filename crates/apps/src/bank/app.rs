@@ -22,22 +22,22 @@ use crate::run::{self, Fingerprint, Run};
 const AUDIT_PERIOD: u64 = 1000;
 
 /// Options of the bank.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(after_help = "Examples:
   plurix run bank --stations 3 --kill 2@1s
   plurix run bank --stations 4 --accounts 10 --tellers 16       (nearly every transfer conflicts)
-  plurix run bank --stations 2 --accounts 100000 --transfers 50000")]
+  plurix run bank --stations 2 --accounts 100000 --transfers 10000")]
 pub struct Options {
     /// Number of accounts, at least 2; few make many conflicts
     #[arg(long, value_name = "N", default_value_t = 1000,
-          value_parser = clap::value_parser!(u64).range(..=10_000_000))]
+          value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     pub accounts: u64,
     /// Number of tellers; each is an activity that one station runs
     #[arg(long, value_name = "N", default_value_t = 8,
           value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub tellers: u64,
     /// Transfers that each teller makes
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
     pub transfers: u64,
     /// Largest amount of a transfer; each account begins with 1000
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -49,7 +49,7 @@ impl Default for Options {
         Self {
             accounts: 1000,
             tellers: 8,
-            transfers: 10_000,
+            transfers: 50_000,
             amount_max: 100,
         }
     }

@@ -29,10 +29,10 @@ use crate::run::{self, Fingerprint, Run};
 /// Tiles spawned by one transaction.
 const SPAWN_BATCH: usize = 256;
 /// Side of the generated scene's image, unless another is asked for.
-const BALLS_SIDE: u32 = 1024;
+const BALLS_SIDE: u32 = 960;
 
 /// Options of the ray tracer.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(after_help = "Examples:
   plurix run raytrace --stations 3 --kill 2@1s --out balls.png
   plurix run raytrace --stations 2 --size 5 --width 640 --height 480 --samples 1 --out small.png
@@ -40,17 +40,17 @@ const BALLS_SIDE: u32 = 1024;
   plurix run raytrace --stations 4 --scene bunny.obj --width 1200 --height 1200 --out bunny.png")]
 pub struct Options {
     /// Scene file in Neutral File Format (.nff) or Wavefront OBJ (.obj); without one, the
-    /// sphereflake \"balls\" is generated
+    /// sphereflake "balls" is generated
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     pub scene: Option<PathBuf>,
     /// Generations of smaller spheres on the sphereflake, 0 to 5: 1, 10, 91, 820, 7381 or 66430
     /// spheres
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub size: u32,
-    /// Width of the image in pixels [default: that of the scene; 1024 for balls]
+    /// Width of the image in pixels [default: that of the scene; 960 for balls]
     #[arg(long, value_name = "PIXELS")]
     pub width: Option<u32>,
-    /// Height of the image in pixels [default: that of the scene; 1024 for balls]
+    /// Height of the image in pixels [default: that of the scene; 960 for balls]
     #[arg(long, value_name = "PIXELS")]
     pub height: Option<u32>,
     /// Rays per pixel along each axis, 1 to 32; more smooth the edges

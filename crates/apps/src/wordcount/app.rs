@@ -30,10 +30,11 @@ use crate::run::{self, Fingerprint, Run};
 const READ_BYTES: usize = 1 << 18;
 
 /// Options of the word count.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(
-    after_help = "A word is what white space separates; a word also ends where its file ends. The counts are those of
-  cat FILE... | LC_ALL=C tr -s '[:space:]' '\\n' | sed '/^$/d' | sort | uniq -c
+    after_help = "A word is what white space separates, and no word goes on in the next file. The counts are
+those of:
+  cat FILE... | LC_ALL=C tr -s '[:space:]' '\\n' | sed '/^$/d' | LC_ALL=C sort | uniq -c
 
 Examples:
   plurix run wordcount --stations 3 README.md

@@ -46,7 +46,12 @@ Examples:
 Exit codes: 0 verified, 1 failed or not verified, 2 wrong usage, 130 interrupted.";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, subcommand_value_name = "APP", subcommand_help_heading = "Apps")]
+#[command(
+    after_help = EXAMPLES,
+    next_help_heading = "Run",
+    subcommand_value_name = "APP",
+    subcommand_help_heading = "Apps"
+)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) app: AppCommand,
@@ -70,7 +75,7 @@ pub(crate) struct Options {
     /// Give up after this time.
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
-    /// Print the summary in JSON.
+    /// Print the summary in JSON, on standard output.
     #[arg(long, global = true)]
     json: bool,
     /// Show no progress, only the summary.
@@ -101,7 +106,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<Exit> {
             if json {
                 output::line(serde_json::to_string_pretty(&summary)?);
             } else {
-                output::line(&summary);
+                // Standard output may hold what the program has computed.
+                output::note(&summary);
             }
             Ok(if summary.verified {
                 Exit::Done

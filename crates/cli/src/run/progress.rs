@@ -1,5 +1,5 @@
 //! Showing how far the run is: a bar on a terminal, a line each second elsewhere. All of it goes to
-//! standard error; standard output belongs to the summary.
+//! standard error; standard output belongs to the program and to `--json`.
 
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -27,7 +27,8 @@ enum Mode {
 #[derive(Debug)]
 pub(super) struct View {
     mode: Mode,
-    due: Instant,
+    /// When to show again; none before the first time.
+    due: Option<Instant>,
     /// Since when commits are counted, and the commit at that time.
     counted: Option<(Instant, u64)>,
     commits_per_second: f64,
@@ -46,7 +47,7 @@ impl View {
         };
         Self {
             mode,
-            due: Instant::now(),
+            due: None,
             counted: None,
             commits_per_second: 0.0,
         }
@@ -76,9 +77,15 @@ impl View {
             self.commits_per_second = commit.saturating_sub(first) as f64 / counted.as_secs_f64();
             self.counted = Some((now, commit));
         }
-        if now < self.due {
+        let period = match self.mode {
+            Mode::Quiet => return,
+            Mode::Lines => LINE_PERIOD,
+            Mode::Bar(_) => BAR_PERIOD,
+        };
+        if now < *self.due.get_or_insert(now + period) {
             return;
         }
+        self.due = Some(now + period);
         let rate = show_count(self.commits_per_second);
         let restarts = match restarts {
             0 => String::new(),
@@ -89,7 +96,6 @@ impl View {
         match &self.mode {
             Mode::Quiet => {}
             Mode::Lines => {
-                self.due = now + LINE_PERIOD;
                 let since = show_duration(since);
                 self.line(format_args!(
                     "{since}: {done}/{total} {unit}, {rate} commits/s{restarts}"
@@ -100,7 +106,6 @@ impl View {
                 bar.set_prefix(*unit);
                 bar.set_message(format!("{rate} commits/s{restarts}"));
                 bar.set_position(*done);
-                self.due = now + BAR_PERIOD;
             }
         }
     }

@@ -310,13 +310,12 @@ impl Supervisor {
     /// A process says that it is ready.
     fn ready(&mut self, who: Who, at: Instant, ready: Ready) {
         let (incarnation, told) = match &ready {
-            Ready::PageServer(server) => (
-                None,
-                format!(
-                    "in term {}, {} records replayed",
-                    server.term, server.records
-                ),
-            ),
+            Ready::PageServer(server) => {
+                let (term, records) = (server.term, server.records);
+                let replay = show_duration(server.replay());
+                let told = format!("in term {term}, {records} records replayed in {replay}");
+                (None, told)
+            }
             Ready::Station(station) => {
                 let incarnation = station.incarnation;
                 (Some(incarnation), format!("as incarnation i{incarnation}"))

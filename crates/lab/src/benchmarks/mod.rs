@@ -6,6 +6,7 @@ mod commit;
 mod counters;
 mod durable;
 mod miss;
+mod parts;
 mod postgres;
 mod raytrace;
 mod replay;
@@ -36,6 +37,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "commit",
         what: "an update transaction, against a raw round trip of the same bytes",
         run: commit::run,
+    },
+    Benchmark {
+        name: "parts",
+        what: "what a commit costs beside the sockets, part by part",
+        run: parts::run,
     },
     Benchmark {
         name: "miss",

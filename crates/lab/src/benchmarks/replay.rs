@@ -33,18 +33,17 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     let _pinned = Pinned::to(0)?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("heap");
-    let bytes = write(&path, plan.log_commits)?;
+    let each = write(&path, plan.log_commits)?;
     let rate = |took: Duration| plan.log_commits as f64 / took.as_secs_f64();
     let (mut alone, mut led) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds.min(ROUNDS_MAX) {
-        let floor = rate(checksum(&path)?);
+        let floor = checksum(&path)? / each as f64;
         alone.push((rate(by_store(&path, plan.log_commits)?), floor));
         led.push((rate(by_leader(&path, plan.log_commits)?), floor));
     }
     let log = format!(
-        "{} M commits of two 8-byte runs in {PAGES} pages, {} MiB of log",
+        "{} M commits of two 8-byte runs in {PAGES} pages, {each} bytes of log each",
         plan.log_commits as f64 / 1e6,
-        bytes >> 20
     );
     let floor = "to read the files and compute their CRC-32";
     let target = Target::ValueAtLeast(1.5e6);
@@ -69,7 +68,7 @@ fn open(path: &Path) -> Result<Store<RealDisk>> {
     Ok(Store::create_or_open(RealDisk::new(path), options)?)
 }
 
-/// Writes a log of `count` commits of one station; answers its bytes.
+/// Writes a log of `count` commits of one station; answers the bytes of one.
 fn write(path: &Path, count: u64) -> Result<u64> {
     let mut store = open(path)?;
     store.replay(|_| Ok::<_, Infallible>(()))?;
@@ -82,6 +81,7 @@ fn write(path: &Path, count: u64) -> Result<u64> {
     };
     append(&mut store, Body::Joined(member))?;
     let writes = write_sets();
+    let mut each = 0;
     for number in 1..=count {
         let sequence = CommitSequence(number);
         let body = Body::Commit {
@@ -92,27 +92,25 @@ fn write(path: &Path, count: u64) -> Result<u64> {
             acknowledged: CommitSequence(number - 1),
             writes: writes[(number % COMMITS) as usize].clone(),
         };
-        append(&mut store, body)?;
+        each = append(&mut store, body)?;
     }
-    drop(store);
-    let mut bytes = 0;
-    for entry in fs::read_dir(path.join("log"))? {
-        bytes += entry?.metadata()?.len();
-    }
-    Ok(bytes)
+    Ok(each)
 }
 
-fn append(store: &mut Store<RealDisk>, body: Body) -> Result<()> {
+/// Appends a record; answers its bytes.
+fn append(store: &mut Store<RealDisk>, body: Body) -> Result<u64> {
     let mut stamp: Stamp = store.last();
     if matches!(body, Body::Commit { .. }) {
         stamp.number = stamp.number.next();
     }
     let record = Record { stamp, body };
+    let bytes = record.encoded_bytes() as u64;
     store.maintain(Duration::ZERO);
-    while store.room() < record.encoded_bytes() as u64 {
+    while store.room() < bytes {
         store.maintain(Duration::ZERO);
     }
-    Ok(store.append(&record)?)
+    store.append(&record)?;
+    Ok(bytes)
 }
 
 fn write_sets() -> Vec<WriteSet> {
@@ -129,13 +127,16 @@ fn write_sets() -> Vec<WriteSet> {
         .collect()
 }
 
-/// Reads all files of the log and computes their checksum.
-fn checksum(path: &Path) -> Result<Duration> {
+/// Bytes a second at which the files of the log can be read and their checksum computed.
+fn checksum(path: &Path) -> Result<f64> {
     let begun = Instant::now();
+    let mut bytes = 0;
     for entry in fs::read_dir(path.join("log"))? {
-        black_box(crc32fast::hash(&fs::read(entry?.path())?));
+        let segment = fs::read(entry?.path())?;
+        black_box(crc32fast::hash(&segment));
+        bytes += segment.len();
     }
-    Ok(begun.elapsed())
+    Ok(bytes as f64 / begun.elapsed().as_secs_f64())
 }
 
 fn by_store(path: &Path, count: u64) -> Result<Duration> {

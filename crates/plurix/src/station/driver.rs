@@ -24,8 +24,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// A page server that takes longer to shake hands is not there.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
-/// Looks at the socket between two offers of the processor to others.
-const LOOKS_PER_YIELD: u32 = 8;
+/// Looks at the socket between two offers of the processor to others, and two looks at the clock.
+const LOOKS_PER_YIELD: u32 = 16;
 
 /// The protocol of one station and what it needs of the system.
 #[derive(Debug)]
@@ -124,13 +124,18 @@ impl Driver {
     /// # Errors
     /// If the station can never be a member again.
     pub(crate) fn pump(&mut self) -> Result<()> {
+        self.step(false)
+    }
+
+    /// [`pump`](Self::pump); if something was `received` just now, the socket is not asked again.
+    fn step(&mut self, received: bool) -> Result<()> {
         self.looked = Instant::now();
         let now = self.now();
         let silent = self.machine.tick(now);
         if silent {
             self.disconnect();
         }
-        let exchanged = self.exchange(now);
+        let exchanged = self.exchange(now, received);
         if exchanged.is_err() || matches!(self.machine.state(), State::Waiting) {
             self.disconnect();
         }
@@ -162,9 +167,9 @@ impl Driver {
         let begin = Instant::now();
         let spin_end = begin + self.options.spin;
         let end = limit.map(|limit| begin + limit);
-        let mut looks = 0;
+        let mut received = false;
         loop {
-            self.pump()?;
+            self.step(received)?;
             if done(&self.machine) {
                 return Ok(true);
             }
@@ -174,15 +179,26 @@ impl Driver {
             if end.is_some_and(|end| self.looked >= end) {
                 return Ok(false);
             }
-            if self.looked < spin_end {
-                looks += 1;
-                if looks % LOOKS_PER_YIELD == 0 {
-                    thread::yield_now();
-                }
-            } else {
+            received = self.looked < spin_end && self.spin();
+            if self.looked >= spin_end {
                 self.sleep(end);
             }
         }
+    }
+
+    /// Asks the socket some times whether something has arrived, and nothing else: each
+    /// instruction here delays what arrives in the meantime.
+    fn spin(&mut self) -> bool {
+        if let Some(connection) = &mut self.connection {
+            for _ in 0..LOOKS_PER_YIELD {
+                // A failing read shows itself in the next one.
+                if connection.receive().unwrap_or(false) {
+                    return true;
+                }
+            }
+        }
+        thread::yield_now();
+        false
     }
 
     /// Sleeps until something arrives, a heartbeat is due, or `end`.
@@ -203,12 +219,16 @@ impl Driver {
     }
 
     /// Sends what the protocol says, and tells it what has arrived.
-    fn exchange(&mut self, now: Time) -> Result<(), NetError> {
+    fn exchange(&mut self, now: Time, received: bool) -> Result<(), NetError> {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
         send(&mut self.machine, connection)?;
-        let received = connection.receive();
+        let received = if received {
+            Ok(true)
+        } else {
+            connection.receive()
+        };
         while let Some(message) = connection.next::<ToStation>()? {
             if let ToStation::Refused(refusal @ SessionRefusal::RolledBack { .. }) = message {
                 self.rolled_back = Some(refusal);
@@ -256,8 +276,10 @@ impl Driver {
         let secret = self.options.secret.as_ref();
         match connect(&self.address, secret, self.cluster, HANDSHAKE_MAX) {
             Ok((connection, _)) => {
-                self.connection = Some(connection);
                 self.machine.connected(self.now());
+                let connection = self.connection.insert(connection);
+                // Whoever waits, sleeps until the answer. A failure shows itself in the next read.
+                let _ = send(&mut self.machine, connection);
                 Ok(())
             }
             Err(error) if !error.is_passing() => Err(ErrorKind::from(error).into()),

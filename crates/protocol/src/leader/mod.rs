@@ -26,6 +26,7 @@ mod outcomes;
 mod pages;
 mod replay;
 mod session;
+mod stale;
 mod stream;
 
 use std::collections::VecDeque;
@@ -39,7 +40,8 @@ use history::History;
 use members::{Members, Turn};
 use pages::{PageTable, Slot};
 pub use replay::ReplayError;
-use stream::{Heap, Sender};
+use stale::Heap;
+use stream::Sender;
 
 /// What an answer promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

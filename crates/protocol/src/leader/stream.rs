@@ -14,21 +14,18 @@
 //! station may have in flight. Lines follow after the queue, and the station applies nothing of a
 //! collapsed backlog before its last batch, so it never sees a mixture of two commits.
 //!
-//! **Invariants**: no item numbered above `logged` leaves, and no line holds bytes of a commit above
-//! it. A page that is written all the time does not hold up the stream: what was written above
-//! `logged` is taken back by the history, and told with a later batch.
+//! **Invariant**: no item numbered above `logged` leaves, and no line holds bytes of a commit above
+//! it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use plurix_wire::message::{Batch, Content, Delta, Item, Lines};
 use plurix_wire::{
-    CommitNumber, Generation, LINE_BYTES, LineMask, PAGE_BYTES, PageNumber, StreamSequence, Term,
-    WriteSetBuilder,
+    CommitNumber, Generation, LineMask, PAGE_BYTES, PageNumber, StreamSequence, Term,
 };
 
-use super::history::History;
-use super::pages::PageTable;
+use super::stale::{Heap, Stale};
 
 /// What an item costs beside its bytes, for the bounds.
 const ITEM_BYTES: usize = 64;
@@ -50,23 +47,6 @@ pub(crate) struct Stream {
     announced: CommitNumber,
 }
 
-/// The lines that a collapsed backlog must tell of.
-#[derive(Debug)]
-struct Stale {
-    lines: BTreeMap<PageNumber, LineMask>,
-    /// The station knows everything before this commit.
-    since: CommitNumber,
-}
-
-/// The heap that lines are taken from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heap<'a> {
-    pub(crate) pages: &'a PageTable,
-    pub(crate) history: &'a History,
-    /// The newest commit.
-    pub(crate) number: CommitNumber,
-}
-
 /// What a batch says of its sender.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender {
@@ -86,10 +66,7 @@ impl Stream {
             queue: VecDeque::new(),
             delta_bytes: 0,
             answer_bytes: 0,
-            stale: (!stale.is_empty()).then_some(Stale {
-                lines: stale,
-                since: announced.next(),
-            }),
+            stale: (!stale.is_empty()).then(|| Stale::new(announced.next(), stale)),
             sequence: StreamSequence(0),
             open: false,
             announced,
@@ -106,7 +83,7 @@ impl Stream {
     /// remembers which lines it was.
     pub(crate) fn push_delta(&mut self, delta: Delta, backlog_max: usize) {
         if let Some(stale) = &mut self.stale {
-            mark(&mut stale.lines, &delta);
+            stale.mark(&delta);
             return;
         }
         let number = delta.number;
@@ -124,23 +101,22 @@ impl Stream {
     }
 
     fn collapse(&mut self) {
-        let mut lines = BTreeMap::new();
+        let mut stale = Stale::new(self.announced.next(), BTreeMap::new());
         self.queue.retain(|(_, item)| match item {
             Item::Delta(delta) => {
-                mark(&mut lines, delta);
+                stale.mark(delta);
                 false
             }
             _ => true,
         });
         self.delta_bytes = 0;
-        let since = self.announced.next();
-        self.stale = Some(Stale { lines, since });
+        self.stale = Some(stale);
     }
 
     /// The station has forgotten `page`; nothing need be said of it before it asks again.
     pub(crate) fn forget(&mut self, page: PageNumber) {
         if let Some(stale) = &mut self.stale {
-            stale.lines.remove(&page);
+            stale.forget(page);
         }
     }
 
@@ -151,7 +127,7 @@ impl Stream {
 
     /// Bytes that wait for the station.
     pub(crate) fn backlog_bytes(&self) -> usize {
-        let stale = self.stale.as_ref().map_or(0, |stale| stale.lines.len());
+        let stale = self.stale.as_ref().map_or(0, Stale::pages);
         self.answer_bytes + self.delta_bytes + stale * ITEM_BYTES
     }
 
@@ -162,7 +138,7 @@ impl Stream {
             .front()
             .is_some_and(|(number, _)| *number <= sender.logged);
         let stale = self.stale.as_ref();
-        queued || self.open || stale.is_some_and(|stale| stale.since <= sender.logged)
+        queued || self.open || stale.is_some_and(|stale| stale.has_news(sender.logged))
     }
 
     /// The next batch; empty if there is nothing to tell. `None` if a group of batches cannot be
@@ -209,9 +185,8 @@ impl Stream {
         })
     }
 
-    /// Puts stale lines as of `logged` into `items`, as far as there is room. Answers whether the
-    /// station is then told of everything up to `logged`; the collapse ends when nothing above it
-    /// is left to tell.
+    /// Adds stale lines, as far as there is room; answers whether the station is then told of
+    /// everything up to `logged`.
     fn refresh(
         &mut self,
         logged: CommitNumber,
@@ -222,78 +197,19 @@ impl Stream {
         let Some(stale) = &mut self.stale else {
             return true;
         };
-        if stale.since > logged {
-            return true;
-        }
-        let mut above = BTreeMap::new();
-        let mut complete = true;
-        while let Some((page, lines)) = stale.lines.pop_first() {
-            let told = (room > 0).then(|| lines_as_of(heap, page, lines, logged));
-            let Some(told) = told.flatten() else {
-                above.insert(page, lines);
-                complete = false;
-                if room > 0 {
-                    continue;
-                }
-                break;
-            };
-            let item = Item::Lines(Box::new(told));
+        let begins = room > 0;
+        let told = |lines: Lines| {
+            let item = Item::Lines(Box::new(lines));
             room -= cost(&item) as isize;
             items.push(item);
-            let newer = heap.pages.written_since(page, logged).0 & lines.0;
-            if newer != 0 {
-                above.insert(page, LineMask(newer));
-            }
-        }
-        stale.lines.append(&mut above);
-        if complete {
-            stale.since = logged.next();
-        }
-        if stale.lines.is_empty() {
+            room > 0
+        };
+        let complete = stale.tell(logged, heap, begins, told);
+        if stale.pages() == 0 {
             self.stale = None;
         }
         complete
     }
-}
-
-fn mark(stale: &mut BTreeMap<PageNumber, LineMask>, delta: &Delta) {
-    for section in delta.writes.sections() {
-        stale.entry(section.page()).or_default().0 |= section.lines().0;
-    }
-}
-
-/// `lines` of `page` as of `logged`; `None` if the history no longer reaches back to it.
-fn lines_as_of(
-    heap: Heap<'_>,
-    page: PageNumber,
-    lines: LineMask,
-    logged: CommitNumber,
-) -> Option<Lines> {
-    let content = if heap.pages.version(page) <= logged {
-        None
-    } else {
-        let served = heap
-            .history
-            .page_as_of(heap.pages, page, logged, heap.number);
-        if served.base > logged {
-            return None;
-        }
-        Some(served.content)
-    };
-    let image: &[u8] = match &content {
-        None => heap.pages.image(page).expect("a stale page was written"),
-        Some(Content::Zero) => &[0; PAGE_BYTES],
-        Some(Content::Bytes(bytes)) => bytes,
-    };
-    let mut builder = WriteSetBuilder::new();
-    for line in lines.lines() {
-        let at = line * LINE_BYTES;
-        builder.push(page, at, &image[at..at + LINE_BYTES]);
-    }
-    Some(Lines {
-        number: logged,
-        writes: builder.finish(),
-    })
 }
 
 fn cost(item: &Item) -> usize {
@@ -320,6 +236,9 @@ fn cost(item: &Item) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::leader::history::History;
+    use crate::leader::pages::PageTable;
+    use plurix_wire::WriteSetBuilder;
 
     fn delta(number: u64, page: u32, value: u8) -> Delta {
         let mut builder = WriteSetBuilder::new();
@@ -414,7 +333,10 @@ mod tests {
             let batch = behind.batch(logged).unwrap();
             assert_eq!((told(&batch), batch.last), (logged as u8, true));
             assert_eq!(batch.through, CommitNumber(logged));
-            assert!(!behind.stream.has_news(sender(logged)), "until more is logged");
+            assert!(
+                !behind.stream.has_news(sender(logged)),
+                "until more is logged"
+            );
             behind.commit(1000);
         }
     }

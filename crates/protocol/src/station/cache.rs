@@ -91,7 +91,11 @@ impl Latest {
 
     /// The connection is lost, and with it every question that was not answered.
     fn cut(&mut self) {
-        self.asked = if self.finished >= self.asked { self.asked } else { 0 };
+        self.asked = if self.finished >= self.asked {
+            self.asked
+        } else {
+            0
+        };
         self.arrived = self.asked;
         self.finished = self.asked;
     }
@@ -238,15 +242,29 @@ impl Cache {
             return Arrival::NotYet;
         };
         if arrived.page.base > self.snapshot {
-            let mut finished = self.queue.range(..self.finished);
-            let is_next = finished.any(|entry| matches!(entry, Entry::Page(p) if *p == page));
-            return if is_next { Arrival::TooOld } else { Arrival::TooEarly };
+            return if self.is_finished(page) {
+                Arrival::TooOld
+            } else {
+                Arrival::TooEarly
+            };
         }
         if arrived.installed.is_none() {
             install(&arrived.page, self.snapshot, memory);
             arrived.installed = Some(self.snapshot);
         }
         Arrival::Installed
+    }
+
+    /// Whether [`install`](Self::install) has an answer for the running transaction.
+    pub(super) fn can_install(&self, page: PageNumber) -> bool {
+        let arrived = self.arrived.get(&page);
+        arrived.is_some_and(|arrived| arrived.page.base <= self.snapshot || self.is_finished(page))
+    }
+
+    /// Whether the page is part of a finished group.
+    fn is_finished(&self, page: PageNumber) -> bool {
+        let mut finished = self.queue.range(..self.finished);
+        finished.any(|entry| matches!(entry, Entry::Page(number) if *number == page))
     }
 
     pub(super) fn has_arrived(&self, page: PageNumber) -> bool {

@@ -440,10 +440,10 @@ impl Station {
         self.transaction = Transaction::None;
     }
 
-    /// Whether a page that was missed has arrived.
+    /// Whether a page that was missed has arrived, so that [`miss`](Self::miss) is not `Pending`.
     #[must_use]
     pub fn has_arrived(&self, page: PageNumber) -> bool {
-        self.cache.has_arrived(page)
+        self.cache.can_install(page) || matches!(self.transaction, Transaction::Doomed)
     }
 
     /// Gives up pages, between transactions.

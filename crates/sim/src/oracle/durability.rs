@@ -80,7 +80,8 @@ impl Durability {
             "the log ends at {number} after {loss:?}; it must hold {least}, and was written up to {newest}"
         );
         // The mark of an orderly end, found behind everything else, says that nothing is missing.
-        let complete = number == newest.number && records.last().is_some_and(|r| r.body == Body::Clean);
+        let complete =
+            number == newest.number && records.last().is_some_and(|r| r.body == Body::Clean);
         let due = loss == Loss::PowerCut && mode == leader::Durability::Memory && !complete;
         demand!(
             generation.is_some() || !due,

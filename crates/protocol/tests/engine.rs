@@ -1,0 +1,167 @@
+//! Leader and station as engines: events in, what they say out. Each test holds one promise that
+//! a driver relies on; the simulator (crates/sim) tries their combinations.
+
+mod pair;
+
+use pair::{Pair, byte, line};
+use plurix_protocol::Time;
+use plurix_protocol::leader::{Durability, Leader, Settings};
+use plurix_protocol::station::{self, Miss, Outcome, Station};
+use plurix_wire::message::CommitRefusal;
+use plurix_wire::{CommitNumber, Generation, PageNumber, Term};
+
+/// Fetches a page for the running transaction.
+fn fetch(pair: &mut Pair, index: usize, page: u32) {
+    let page = PageNumber(page);
+    let asked = pair.stations[index].miss(page, &pair.memories[index]);
+    assert_eq!(asked, Miss::Pending);
+    pair.run();
+    let answered = pair.stations[index].miss(page, &pair.memories[index]);
+    assert_eq!(answered, Miss::Installed);
+}
+
+#[test]
+fn a_holder_hears_of_every_commit_of_others() {
+    let mut pair = Pair::new(2, |_| {});
+    pair.begin(1);
+    fetch(&mut pair, 1, 3);
+    pair.abort(1);
+    for value in 1..=5 {
+        let number = CommitNumber(u64::from(value));
+        assert_eq!(pair.write(0, 3, value), Outcome::Committed(number));
+        pair.settle();
+        assert_eq!(pair.begin(1), number);
+        assert_eq!(pair.memories[1].byte(3, 0), Some(value));
+        pair.abort(1);
+    }
+}
+
+#[test]
+fn what_was_read_and_has_changed_is_refused() {
+    let mut pair = Pair::new(2, |_| {});
+    pair.begin(1);
+    fetch(&mut pair, 1, 3);
+    pair.write(0, 3, 1);
+    pair.stations[1].commit(line(3), byte(4, 1));
+    pair.run();
+    let outcome = pair.stations[1].settle(&mut pair.memories[1]);
+    assert!(matches!(
+        outcome,
+        Outcome::Refused(CommitRefusal::Conflict(_))
+    ));
+    assert_eq!(pair.memories[1].byte(3, 0), Some(1), "the reason is there");
+}
+
+#[test]
+fn a_station_that_opens_its_session_waits_instead_of_spinning() {
+    let mut station = Station::new(station::Settings::default());
+    assert_eq!(station.next_timeout(), Time(u64::MAX));
+    station.connected(Time(5));
+    let mut now = Time(5);
+    for _ in 0..3 {
+        let due = station.next_timeout();
+        assert!(due > now, "the leader's answer is waited for");
+        now = due;
+        assert!(station.tick(now), "the leader is silent");
+        station.disconnected();
+        station.connected(now);
+    }
+}
+
+/// Two neighbouring pages in a group of two batches, of which the first has arrived; meanwhile the
+/// stream has reached commit 2, which the running transaction does not see.
+fn half_a_group(page_is_too_new: bool) -> Pair {
+    let mut pair = Pair::new(2, |settings| {
+        settings.batch_bytes = 1;
+        settings.history_bytes_max = if page_is_too_new { 0 } else { 1 << 20 };
+    });
+    pair.begin(1);
+    fetch(&mut pair, 1, 9);
+    pair.write(0, 3, 7);
+    pair.write(0, 9, 1);
+    pair.settle();
+    pair.slow[1] = Some(Vec::new());
+    pair.stations[1].prefetch(PageNumber(3), 2);
+    pair.run();
+    pair.hand_over(1, 1);
+    pair
+}
+
+#[test]
+fn a_page_of_an_unfinished_group_is_not_seen_at_a_later_snapshot() {
+    let mut pair = half_a_group(false);
+    let page = PageNumber(3);
+    let found = pair.stations[1].miss(page, &pair.memories[1]);
+    assert_eq!(
+        (found, pair.memories[1].byte(3, 0)),
+        (Miss::Installed, Some(0))
+    );
+    pair.abort(1);
+    assert_eq!(pair.begin(1), CommitNumber(2));
+    assert_eq!(pair.memories[1].byte(3, 0), None, "it was as of commit 0");
+    let found = pair.stations[1].miss(page, &pair.memories[1]);
+    assert_eq!(
+        (found, pair.memories[1].byte(3, 0)),
+        (Miss::Installed, Some(7))
+    );
+    pair.abort(1);
+    pair.hand_over(1, 1);
+    pair.begin(1);
+    assert_eq!(pair.memories[1].byte(3, 0), Some(7));
+    assert_eq!(pair.stations[1].pages_held(), 3);
+}
+
+#[test]
+fn a_page_that_is_too_new_is_waited_for_until_a_restart_helps() {
+    let mut pair = half_a_group(true);
+    let page = PageNumber(3);
+    let begun = pair.stations[1].snapshot();
+    let early = pair.stations[1].miss(page, &pair.memories[1]);
+    if early == Miss::Pending {
+        assert!(!pair.stations[1].has_arrived(page));
+        pair.hand_over(1, 1);
+    }
+    let late = pair.stations[1].miss(page, &pair.memories[1]);
+    assert_eq!(late, Miss::SnapshotTooOld);
+    pair.abort(1);
+    assert!(pair.begin(1) > begun, "else the restart would fail again");
+    assert_eq!(pair.memories[1].byte(3, 0), Some(7));
+}
+
+#[test]
+fn an_older_answer_is_not_taken_for_the_newest_snapshot() {
+    let mut pair = Pair::new(2, |_| {});
+    pair.stations[1].ask_latest();
+    pair.run();
+    assert!(pair.stations[1].has_latest());
+    pair.write(0, 3, 1);
+    pair.slow[1] = Some(Vec::new());
+    pair.stations[1].ask_latest();
+    pair.run();
+    assert!(!pair.stations[1].has_latest(), "the answer is under way");
+    let count = pair.slow[1].as_ref().map_or(0, Vec::len);
+    pair.hand_over(1, count);
+    assert!(pair.stations[1].has_latest());
+    assert_eq!(pair.begin(1), CommitNumber(1));
+    assert!(!pair.stations[1].has_latest(), "it is used up");
+}
+
+#[test]
+fn a_prefetch_asks_for_no_more_than_may_be_under_way() {
+    let settings = Settings {
+        heap_bytes: 1 << 30,
+        ..Settings::new(1 << 30, Durability::Memory)
+    };
+    let mut pair = Pair::new(1, |old| *old = settings);
+    pair.begin(0);
+    pair.stations[0].prefetch(PageNumber(0), 1 << 18);
+    pair.run();
+    assert_eq!(pair.stations[0].state(), station::State::Active);
+}
+
+#[test]
+fn a_leader_begins_the_generation_that_its_log_asks_for() {
+    let mut leader = Leader::new(Settings::new(pair::HEAP_BYTES, Durability::Memory));
+    leader.start(Time(0), Term(4), Some(Generation(3)));
+    assert_eq!(leader.generation(), Generation(3));
+}
