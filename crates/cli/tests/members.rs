@@ -1,6 +1,11 @@
 //! `plurix page-server`, `station`, `status` and `shutdown`, each a process of its own, and what
 //! strangers and mistakes do to them.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy does not see that this is a test"
+)]
+
 mod common;
 
 use std::fs;
@@ -196,7 +201,7 @@ fn garbage_disturbs_nobody() {
     let address = addresses.last().unwrap().as_str().unwrap();
     let (_station, _) = Member::ready(&format!("station --join {address}"));
     let before = stations(address);
-    let noise: Vec<u8> = (0..10_000u32).map(|n| (n * n >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..10_000u32).map(|n| ((n * n) >> 3) as u8).collect();
     for bytes in [
         &noise[..],
         b"GET / HTTP/1.1\r\n\r\n",

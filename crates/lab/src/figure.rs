@@ -52,6 +52,10 @@ pub(crate) enum Target {
     None,
 }
 
+/// The head of a table of figures.
+pub(crate) const MARKDOWN_HEAD: &str = "| what | median (p10–p90) | floor | ratio | target | met |
+|---|---|---|---|---|---|";
+
 /// What no implementation could beat here, or what the figure is compared with.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Floor {
@@ -138,6 +142,31 @@ impl Figure {
             Target::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
             Target::None => None,
         }
+    }
+
+    /// The figure as a row of [`MARKDOWN_HEAD`]'s table.
+    pub(crate) fn markdown_row(&self) -> String {
+        let spread = |spread: &Spread| {
+            let Spread { median, p10, p90 } = *spread;
+            format!("{} ({}–{})", number(median), number(p10), number(p90))
+        };
+        let floor = self.floor.as_ref().map_or("–".to_owned(), |floor| {
+            format!("{}: {}", floor.what, spread(&floor.value))
+        });
+        let ratio = self.ratio.as_ref().map_or("–".to_owned(), spread);
+        let met = match self.is_met() {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "–",
+        };
+        format!(
+            "| `{}`: {} | {} {} | {floor} | {ratio} | {} | {met} |",
+            self.name,
+            self.what,
+            spread(&self.value),
+            self.unit,
+            self.target_text(),
+        )
     }
 
     fn target_text(&self) -> String {

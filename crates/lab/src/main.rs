@@ -26,7 +26,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use benchmarks::{BENCHMARKS, Benchmark};
-use figure::Figure;
+use figure::{Figure, MARKDOWN_HEAD};
 use rounds::Plan;
 
 /// Measures Plurix against the floors of this machine.
@@ -49,6 +49,9 @@ struct Measure {
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
+    /// Print a table in Markdown, as `docs/measurements.md` has it.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,11 +83,16 @@ fn measure(wished: &Measure) -> Result<()> {
     if !wished.json {
         println!("{machine}\n");
     }
+    if wished.markdown {
+        println!("{MARKDOWN_HEAD}");
+    }
     machine::touch_memory(plan.touch_bytes);
     let mut figures = Vec::new();
     for benchmark in chosen {
         for figure in (benchmark.run)(&plan)? {
-            if !wished.json {
+            if wished.markdown {
+                println!("{}", figure.markdown_row());
+            } else if !wished.json {
                 println!("{figure}\n");
             }
             figures.push(figure);
@@ -97,7 +105,7 @@ fn measure(wished: &Measure) -> Result<()> {
             "figures": figures,
         });
         println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
+    } else if !wished.markdown {
         summarise(&figures);
     }
     Ok(())

@@ -120,6 +120,8 @@ fn a_failure_is_told_and_nothing_waits_for_it() {
     let error = station.wait_all().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::ActivityFailed { name, .. } if name == "fail"));
     assert!(station.transaction(|tx| tx.result(spawned)).is_err());
+    assert_eq!(station.forget_failures().unwrap(), 1);
+    station.wait_all().unwrap();
 }
 
 #[test]

@@ -411,7 +411,7 @@ fn perform(
         Step::Silent(offset) => {
             let cell = heap.open::<[u8; 8]>(*offset)?;
             let old = *cell;
-            *cell = old;
+            cell.copy_from_slice(&old);
             (register(*offset), old, old)
         }
         Step::Restored(offset) => {

@@ -27,7 +27,7 @@ use crate::world::World;
 
 const ORACLE: &str = "page server";
 /// More batches than this at one moment mean that the leader never comes to rest.
-const FLUSHES_MAX: u32 = 1_000_000;
+const FLUSHES_MAX: u32 = 50_000;
 
 /// How the leader's process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 mod coordinator;
 mod ending;
 mod event;
+mod members;
 mod place;
 mod plan;
 mod process;

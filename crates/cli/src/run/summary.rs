@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use plurix_apps::Report;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::plan::Who;
+use super::supervisor::{Clock, Supervisor};
 use super::tally::Death;
 use crate::units::{show_count, show_duration};
 
@@ -55,6 +58,55 @@ pub(super) struct Restarts {
 pub(super) struct Recovery {
     pub(super) p50_ms: f64,
     pub(super) max_ms: f64,
+}
+
+impl Summary {
+    /// What `run` has come to, `wall` after it was begun.
+    pub(super) fn new(run: &Supervisor, report: Report, wall: Duration) -> Self {
+        let Clock {
+            begun,
+            set_up,
+            worked,
+        } = run.clock;
+        let end = begun + wall;
+        let (set_up, worked) = (set_up.unwrap_or(end), worked.unwrap_or(end));
+        let work_s = worked.duration_since(set_up).as_secs_f64();
+        let commits = run.commit.saturating_sub(run.first_commit);
+        let stations = (1..=run.options.stations).map(Who::Station);
+        let recovery = run.tally.recovery().map(|(median, most)| Recovery {
+            p50_ms: median.as_secs_f64() * 1e3,
+            max_ms: most.as_secs_f64() * 1e3,
+        });
+        Self {
+            app: run.options.app.name(),
+            order: report.facts.iter().map(|(name, _)| name.clone()).collect(),
+            facts: report.facts.into_iter().collect(),
+            verified: report.verified,
+            stations: run.options.stations,
+            cluster: run
+                .server
+                .as_ref()
+                .map_or_else(String::new, |s| s.cluster.clone()),
+            wall_s: wall.as_secs_f64(),
+            setup_s: set_up.duration_since(begun).as_secs_f64(),
+            work_s,
+            finish_s: end.duration_since(worked).as_secs_f64(),
+            commits,
+            commits_per_s: if work_s > 0.0 {
+                commits as f64 / work_s
+            } else {
+                0.0
+            },
+            conflicts: run.tally.conflicts(),
+            restarts: Restarts {
+                server: run.tally.restarts(Who::Server),
+                stations: stations.map(|who| run.tally.restarts(who)).collect(),
+            },
+            recovery,
+            deaths: run.tally.deaths.clone(),
+            kills_missed: run.plan.rest(),
+        }
+    }
 }
 
 impl fmt::Display for Summary {

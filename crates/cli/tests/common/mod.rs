@@ -2,6 +2,10 @@
 //! come.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy does not see that this is a test"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

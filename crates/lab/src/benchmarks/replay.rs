@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use plurix_protocol::leader::{Leader, Settings};
@@ -19,7 +19,7 @@ use plurix_wire::{
 
 use crate::figure::{Figure, Target};
 use crate::machine::Pinned;
-use crate::rounds::{Plan, Random};
+use crate::rounds::{Computing, Plan, Random};
 
 /// Pages that the commits change.
 const PAGES: u64 = 4096;
@@ -129,7 +129,7 @@ fn write_sets() -> Vec<WriteSet> {
 
 /// Bytes a second at which the files of the log can be read and their checksum computed.
 fn checksum(path: &Path) -> Result<f64> {
-    let begun = Instant::now();
+    let begun = Computing::begin();
     let mut bytes = 0;
     for entry in fs::read_dir(path.join("log"))? {
         let segment = fs::read(entry?.path())?;
@@ -142,7 +142,7 @@ fn checksum(path: &Path) -> Result<f64> {
 fn by_store(path: &Path, count: u64) -> Result<Duration> {
     let mut heap = vec![1u8; HEAP_BYTES as usize];
     let mut store = open(path)?;
-    let begun = Instant::now();
+    let begun = Computing::begin();
     let recovered = store.replay(|record| {
         let Body::Commit { writes, .. } = &record.body else {
             return Ok(());
@@ -172,7 +172,7 @@ fn by_leader(path: &Path, count: u64) -> Result<Duration> {
     let durability = plurix_protocol::leader::Durability::Memory;
     let mut leader = Leader::new(Settings::new(HEAP_BYTES, durability));
     let mut store = open(path)?;
-    let begun = Instant::now();
+    let begun = Computing::begin();
     store.replay(|record| leader.replay(record))?;
     let took = begun.elapsed();
     ensure!(leader.number().0 == count, "the whole log is replayed");

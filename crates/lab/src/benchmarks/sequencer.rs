@@ -2,7 +2,7 @@
 //! in turn, one transaction in flight each; every record is drained and every batch taken.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
@@ -16,7 +16,7 @@ use plurix_wire::{
 
 use crate::figure::{Figure, Target};
 use crate::machine::Pinned;
-use crate::rounds::{Plan, Random};
+use crate::rounds::{Computing, Plan, Random};
 
 const STATIONS: u64 = 16;
 /// Pages that belong to each station.
@@ -160,7 +160,7 @@ impl Sequencer {
         let mut turns: Vec<Vec<ToLeader>> = (0..TURNS).map(|turn| self.turn(turn)).collect();
         let before = self.leader.number().0;
         let appended = self.appended;
-        let begun = Instant::now();
+        let begun = Computing::begin();
         for turn in turns.drain(..) {
             for (station, message) in (0..).zip(turn) {
                 self.handle(ConnectionId(station), message);
@@ -275,7 +275,7 @@ impl Floor {
         let chosen: Vec<[LineNumber; 4]> = (0..commits)
             .map(|_| std::array::from_fn(|_| LineNumber(self.random.below(lines))))
             .collect();
-        let begun = Instant::now();
+        let begun = Computing::begin();
         for lines in &chosen {
             self.number += 1;
             let newest = lines.iter().map(|line| self.writers[line.0 as usize]).max();

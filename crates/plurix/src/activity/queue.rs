@@ -312,6 +312,25 @@ pub(super) fn failure(tx: &Transaction<'_>) -> Result<Option<ErrorKind>> {
     Ok(None)
 }
 
+/// Frees what is kept of failures; the counts stay.
+pub(super) fn forget_failures(tx: &mut Transaction<'_>) -> Result<u64> {
+    let mut forgotten = 0;
+    for index in 0..STRIPES {
+        let mut failure = tx.get(finished(index))?.failure;
+        if failure.is_null() {
+            continue;
+        }
+        tx.get_mut(finished(index))?.failure = Ptr::null();
+        while !failure.is_null() {
+            let next = tx.get(failure)?.next;
+            tx.free(failure)?;
+            failure = next;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
+
 pub(super) fn progress(tx: &Transaction<'_>) -> Result<Progress> {
     let mut progress = Progress::default();
     for index in 0..STRIPES {

@@ -92,6 +92,15 @@ impl Station {
         }
     }
 
+    /// Forgets the failures that [`wait_all`](Self::wait_all) tells, so that other activities of
+    /// this heap can be waited for; answers how many there were.
+    ///
+    /// # Errors
+    /// As [`transaction`](Self::transaction).
+    pub fn forget_failures(&mut self) -> Result<u64> {
+        self.transaction(|tx| queue::forget_failures(tx))
+    }
+
     /// Runs activities as they come, until `done` answers true; it is asked between activities.
     ///
     /// # Errors
@@ -115,6 +124,16 @@ impl Station {
 
     /// Looks for work and does one thing.
     fn step(&mut self) -> Result<Step> {
+        match self.try_step() {
+            // A new life has begun. If the old one had claimed something, that is an orphan now.
+            Err(error) if matches!(error.kind(), ErrorKind::OutcomeUnknown) => {
+                self.shared.driver().check().map(|()| Step::Ran)
+            }
+            step => step,
+        }
+    }
+
+    fn try_step(&mut self) -> Result<Step> {
         match self.transaction(|tx| queue::look(tx))? {
             Found::Nothing { claimed } => Ok(Step::Idle { claimed }),
             Found::Orphan(node) => {

@@ -60,7 +60,15 @@ impl Transaction<'_> {
     pub fn result<O: Plain>(&self, spawned: Spawned<O>) -> Result<Option<O>> {
         match *self.get(Ptr::<u64>::at(spawned.0))? {
             PENDING => Ok(None),
-            COMPLETED => Ok(Some(*self.get(Ptr::at(spawned.0 + STATE_BYTES))?)),
+            COMPLETED => {
+                // By bytes, so that a result without any is one too.
+                let bytes = Ptr::<[u8]>::slice_at(spawned.0 + STATE_BYTES, size_of::<O>() as u64);
+                let value = O::read_from_bytes(self.get(bytes)?);
+                let corrupt = ErrorKind::Corrupt {
+                    what: "result of an activity",
+                };
+                value.map(Some).map_err(|_| corrupt.into())
+            }
             FAILED => Err(ErrorKind::ActivityFailed {
                 name: String::new(),
                 why: "see wait_all for the reason".to_owned(),

@@ -8,6 +8,7 @@ mod connection;
 pub(crate) mod handshake;
 mod listener;
 mod secret;
+mod spinner;
 
 pub use address::{Address, AddressError};
 pub(crate) use connection::Connection;
@@ -16,3 +17,4 @@ pub use handshake::ConnectError;
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
 pub use secret::{Secret, SecretError};
+pub(crate) use spinner::{LOOKS_PER_OFFER, Spinner};

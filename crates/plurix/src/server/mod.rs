@@ -30,7 +30,7 @@ use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
-use crate::net::{Address, ListenError};
+use crate::net::{Address, ListenError, Spinner};
 pub use options::{Durability, ServerOptions};
 use peers::Peers;
 
@@ -102,7 +102,7 @@ pub struct PageServer {
     store: Store<RealDisk>,
     peers: Peers,
     started: Started,
-    options: ServerOptions,
+    spinner: Spinner,
     log: PathBuf,
     stop: Arc<Stop>,
     origin: Instant,
@@ -169,7 +169,7 @@ impl PageServer {
             store,
             peers,
             started,
-            options,
+            spinner: Spinner::new(options.spin),
             log,
             stop,
             origin,

@@ -10,10 +10,8 @@ use plurix_wire::record::Body;
 
 use super::peers::Heard;
 use super::{PageServer, ServerError};
+use crate::net::LOOKS_PER_OFFER;
 
-/// Looks at the busy sockets between two offers of the processor to others, and two looks at the
-/// clock.
-const LOOKS_PER_YIELD: u32 = 16;
 /// A connection without a member behind it, for what the server tells itself.
 const NOBODY: ConnectionId = ConnectionId(0);
 
@@ -58,9 +56,10 @@ impl PageServer {
 
     /// Waits for something to do: asks the sockets for a while, then sleeps.
     fn listen(&mut self, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
-        let begin = Instant::now();
-        while begin.elapsed() < self.options.spin {
-            for _ in 0..LOOKS_PER_YIELD {
+        let mut now = Instant::now();
+        let end = self.spinner.until(now);
+        while now < end {
+            for _ in 0..LOOKS_PER_OFFER {
                 self.peers.look(heard)?;
                 if !heard.is_empty() {
                     return Ok(());
@@ -69,7 +68,10 @@ impl PageServer {
             if self.peers.stopped || self.leader.next_timeout() <= self.now() {
                 return Ok(());
             }
-            std::thread::yield_now();
+            if !self.spinner.offer() {
+                break;
+            }
+            now = Instant::now();
         }
         let due = Duration::from_nanos(self.leader.next_timeout().since(self.now()).0);
         self.peers.wait(due, heard)

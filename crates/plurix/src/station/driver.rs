@@ -16,7 +16,7 @@ use super::options::Options;
 use super::pages::LocalPages;
 use crate::error::{ErrorKind, Result};
 use crate::net::handshake::{ConnectError, connect};
-use crate::net::{Address, Connection, NetError};
+use crate::net::{Address, Connection, LOOKS_PER_OFFER, NetError, Spinner};
 
 /// The first pause between two attempts to reach the page server; doubled each time.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -24,8 +24,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// A page server that takes longer to shake hands is not there.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
-/// Looks at the socket between two offers of the processor to others, and two looks at the clock.
-const LOOKS_PER_YIELD: u32 = 16;
 
 /// The protocol of one station and what it needs of the system.
 #[derive(Debug)]
@@ -39,6 +37,7 @@ pub(crate) struct Driver {
     looked: Instant,
     /// Since when there is no connection, and when to try again.
     outage: Outage,
+    spinner: Spinner,
     interrupt: Arc<AtomicBool>,
     /// The leader's last word, if the heap went back behind what this handle has seen.
     rolled_back: Option<SessionRefusal>,
@@ -72,6 +71,7 @@ impl Driver {
         let (connection, cluster) = connect(&address, options.secret.as_ref(), None, HANDSHAKE_MAX)
             .map_err(ErrorKind::from)?;
         let now = Instant::now();
+        let spinner = Spinner::new(options.spin);
         let mut driver = Self {
             machine: Machine::new(options.protocol()),
             connection: Some(connection),
@@ -81,6 +81,7 @@ impl Driver {
             origin: now,
             looked: now,
             outage: Outage::new(now),
+            spinner,
             interrupt: Arc::default(),
             rolled_back: None,
             abandoned: false,
@@ -131,12 +132,10 @@ impl Driver {
     fn step(&mut self, received: bool) -> Result<()> {
         self.looked = Instant::now();
         let now = self.now();
-        let silent = self.machine.tick(now);
-        if silent {
-            self.disconnect();
-        }
+        // First what has arrived: after a stall of this process it tells that the leader lives.
         let exchanged = self.exchange(now, received);
-        if exchanged.is_err() || matches!(self.machine.state(), State::Waiting) {
+        let silent = self.machine.tick(now) && self.is_lost(now);
+        if exchanged.is_err() || silent || matches!(self.machine.state(), State::Waiting) {
             self.disconnect();
         }
         self.judge()?;
@@ -165,7 +164,7 @@ impl Driver {
         mut done: impl FnMut(&Machine) -> bool,
     ) -> Result<bool> {
         let begin = Instant::now();
-        let spin_end = begin + self.options.spin;
+        let mut spin_end = self.spinner.until(begin);
         let end = limit.map(|limit| begin + limit);
         let mut received = false;
         loop {
@@ -179,26 +178,25 @@ impl Driver {
             if end.is_some_and(|end| self.looked >= end) {
                 return Ok(false);
             }
-            received = self.looked < spin_end && self.spin();
+            received = false;
             if self.looked >= spin_end {
                 self.sleep(end);
+            } else if self.ask() {
+                received = true;
+            } else if !self.spinner.offer() {
+                spin_end = begin;
             }
         }
     }
 
     /// Asks the socket some times whether something has arrived, and nothing else: each
     /// instruction here delays what arrives in the meantime.
-    fn spin(&mut self) -> bool {
-        if let Some(connection) = &mut self.connection {
-            for _ in 0..LOOKS_PER_YIELD {
-                // A failing read shows itself in the next one.
-                if connection.receive().unwrap_or(false) {
-                    return true;
-                }
-            }
-        }
-        thread::yield_now();
-        false
+    fn ask(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        // A failing read shows itself in the next one.
+        (0..LOOKS_PER_OFFER).any(|_| connection.receive().unwrap_or(false))
     }
 
     /// Sleeps until something arrives, a heartbeat is due, or `end`.
@@ -214,6 +212,17 @@ impl Driver {
         }
     }
 
+    /// Whether a silent leader is to be given up. On a Unix socket only for good: were it dead, the
+    /// socket would be closed; it is stalled, and to hang up would look like this station's death.
+    fn is_lost(&self, now: Time) -> bool {
+        let silence = Duration::from_nanos(self.machine.silence(now).0);
+        let stalled = self
+            .connection
+            .as_ref()
+            .is_some_and(Connection::end_proves_death);
+        !stalled || silence > self.options.patience
+    }
+
     fn now(&self) -> Time {
         Time(self.looked.duration_since(self.origin).as_nanos() as u64)
     }
@@ -223,7 +232,8 @@ impl Driver {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        send(&mut self.machine, connection)?;
+        // The leader's last word may be there although it takes no more.
+        let sent = send(&mut self.machine, connection);
         let received = if received {
             Ok(true)
         } else {
@@ -237,7 +247,7 @@ impl Driver {
                 return Err(NetError::Closed);
             }
         }
-        received?;
+        sent.and(received)?;
         send(&mut self.machine, connection)
     }
 

@@ -29,6 +29,9 @@ impl Transaction<'_> {
     #[cold]
     #[inline(never)]
     fn get_missing<T: Pointee + ?Sized>(&self, ptr: Ptr<T>, error: AccessError) -> Result<&T> {
+        if ptr.is_null() {
+            return Err(ErrorKind::Null.into());
+        }
         let mut error = error;
         loop {
             self.resolve(error)?;

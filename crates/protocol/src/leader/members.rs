@@ -215,6 +215,15 @@ impl Members {
         before
     }
 
+    /// Nobody's silence so far counts.
+    pub(crate) fn excuse(&mut self, now: Time) {
+        for state in self.slots.iter_mut().flatten() {
+            match &mut state.link {
+                Link::Connected { heard: last, .. } | Link::Lost { since: last } => *last = now,
+            }
+        }
+    }
+
     /// The member on `connection` was heard.
     pub(crate) fn heard(&mut self, slot: Slot, now: Time) {
         if let Link::Connected { heard, .. } = &mut self.get_mut(slot).link {

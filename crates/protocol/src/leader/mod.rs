@@ -429,6 +429,10 @@ impl Leader {
     }
 
     fn tick(&mut self, now: Time) {
+        if now.since(self.next_tick) > Span(self.settings.silence_max.0 / 2) {
+            // It is this leader that was stalled: what the members said has not been read yet.
+            self.members.excuse(now);
+        }
         self.next_tick = now + Span(self.settings.heartbeat.0 / 2);
         self.expire(now);
         for slot in self.members.slots() {

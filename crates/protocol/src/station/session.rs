@@ -103,6 +103,12 @@ impl Station {
         listening && now.since(self.heard) > self.settings.silence_max
     }
 
+    /// How long the leader has been silent.
+    #[must_use]
+    pub fn silence(&self, now: Time) -> Span {
+        now.since(self.heard)
+    }
+
     /// When [`tick`](Self::tick) is due. Always later than the last call of it, so that who waits
     /// for it does not spin: without a session there is no heartbeat to wait for.
     #[must_use]
