@@ -1,6 +1,6 @@
 //! What the leader keeps for a station stays within its settings, however slow the station is.
 //!
-//! Source: DESIGN.md, invariant 8.
+//! Source: ARCHITECTURE.md, invariant 6.
 
 use plurix_protocol::leader::Settings;
 use plurix_wire::PAGE_BYTES;

@@ -6,7 +6,7 @@
 //! | `memory` | every appended record is there | a new generation begins at what is left |
 //! | `durable` | every appended record is there | every synced record is there, same generation |
 //!
-//! Source: DESIGN.md, "Durability and checkpoints" and invariant 4.
+//! Source: docs/guide.md, "What happens when something dies", and ARCHITECTURE.md, invariant 4.
 
 use plurix_protocol::leader;
 use plurix_wire::record::{Body, Record};

@@ -1,7 +1,7 @@
 //! Commit numbers are dense within a generation, records belong to the leadership that writes
 //! them, no id commits twice, and nothing commits that no program asked for or that was refused.
 //!
-//! Source: DESIGN.md, invariants 1 and 2.
+//! Source: ARCHITECTURE.md, invariants 1 and 2.
 
 use std::collections::{BTreeMap, BTreeSet};
 
