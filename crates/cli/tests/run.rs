@@ -155,7 +155,8 @@ fn a_station_that_always_dies_ends_the_run() {
         .find(|(_, line)| line.contains("--station=1"))
         .unwrap()
         .0;
-    rustix::process::kill_process(station, Signal::KILL).unwrap();
+    // One that had not read it yet has ended by itself.
+    let _ = rustix::process::kill_process(station, Signal::KILL);
     let (code, errors) = run.end();
     assert_eq!(code, Some(1), "{errors}");
     let last = errors.lines().last().unwrap();

@@ -91,15 +91,23 @@ impl Client {
         })
     }
 
-    /// Increments a counter as a transaction, repeated until nobody came in between. It takes two
-    /// round trips, the fewest that it can: what is written depends on what was read.
-    pub(crate) fn increment(&mut self, counter: u64) -> Result<()> {
+    /// Increments a counter as a transaction, repeated until nobody came in between: WATCH, GET,
+    /// then MULTI, SET and EXEC together, as client libraries do it. `pipelined`, WATCH and GET go
+    /// together too; fewer than two round trips are impossible, because what is written depends on
+    /// what was read.
+    pub(crate) fn increment(&mut self, counter: u64, pipelined: bool) -> Result<()> {
         let key = format!("counter:{counter}");
         loop {
             self.command(&["WATCH", &key]);
+            if !pipelined {
+                self.send()?;
+                self.reply()?;
+            }
             self.command(&["GET", &key]);
             self.send()?;
-            self.reply()?;
+            if pipelined {
+                self.reply()?;
+            }
             let value = match self.reply()? {
                 Reply::Bulk(None) => 0,
                 Reply::Bulk(Some(digits)) => std::str::from_utf8(&digits)?.parse::<u64>()?,

@@ -86,8 +86,9 @@ pub(crate) struct Counting {
     counters: u64,
     #[arg(long)]
     seed: u64,
+    /// Redis: with as few round trips as can be.
     #[arg(long)]
-    spin_us: Option<u64>,
+    pipelined: bool,
 }
 
 impl Role {
@@ -155,11 +156,7 @@ impl EchoServer {
 
 impl Counting {
     fn as_station(self) -> Result<()> {
-        let mut options = Options::default();
-        if let Some(spin) = self.spin_us {
-            options.spin = Duration::from_micros(spin);
-        }
-        let mut station = Station::join(&self.join, options)?;
+        let mut station = Station::join(&self.join, Options::default())?;
         cells::read_all(&mut station, self.counters)?;
         let mut random = Random(self.seed);
         self.take_orders(|| {
@@ -174,7 +171,7 @@ impl Counting {
     fn as_redis_client(self) -> Result<()> {
         let mut client = redis::Client::connect(&self.join)?;
         let mut random = Random(self.seed);
-        self.take_orders(|| client.increment(random.below(self.counters)))
+        self.take_orders(|| client.increment(random.below(self.counters), self.pipelined))
     }
 
     /// For each number of milliseconds that is read, increments for so long, and says how often.

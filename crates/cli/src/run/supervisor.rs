@@ -12,7 +12,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use plurix::{Interrupt, error::ErrorKind};
+use plurix::net::Secret;
+use plurix::{ErrorKind, Interrupt};
 use plurix_apps::{App, AppError, Progress, Report};
 use rustix::process::Signal;
 
@@ -41,6 +42,7 @@ pub(super) enum Outcome {
 pub(super) struct Supervisor {
     pub(super) options: Options,
     pub(super) program: PathBuf,
+    secret: Option<Secret>,
     pub(super) place: Place,
     pub(super) events: Sender<Event>,
     pub(super) inbox: Receiver<Event>,
@@ -80,6 +82,7 @@ impl Supervisor {
         Ok(Self {
             plan: Plan::new(std::mem::take(&mut options.kill)),
             view: View::new(options.quiet),
+            secret: options.settings.secret()?,
             options,
             program,
             place,
@@ -160,7 +163,7 @@ impl Supervisor {
         }
         let mut options = plurix::Options::default();
         options.observer = true;
-        options.secret = self.options.settings.secret()?;
+        options.secret.clone_from(&self.secret);
         let coordinator = Coordinator {
             app,
             address: self.join_address()?,

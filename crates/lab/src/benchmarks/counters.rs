@@ -10,6 +10,9 @@ use crate::rounds::Plan;
 
 const COUNTERS: &str = "10000";
 const CLIENTS: usize = 2;
+const NAME: &str = "counters-unix";
+const WHAT: &str = "increments of 10 000 random counters, 2 station processes, unix";
+const TARGET: Target = Target::RatioAtLeast(3.0);
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
@@ -20,65 +23,63 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
         place: Place::Anywhere,
     };
     let server = Server::start(directory.path(), kind)?;
-    let mut stations = clients("increments", &server.address.to_string())?;
+    let stations = clients("increments", &server.address.to_string(), &[])?;
     let redis = redis::Server::start(directory.path())?;
-    let mut others = match &redis {
-        Some(redis) => clients(
-            "redis-increments",
-            &format!("unix:{}", redis.socket.display()),
-        )?,
-        None => Vec::new(),
-    };
-    // The first round warms up.
-    rate(&mut stations, plan)?;
-    if redis.is_some() {
-        rate(&mut others, plan)?;
-    }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..plan.throughput_rounds {
-        ours.push(rate(&mut stations, plan)?);
-        if redis.is_some() {
-            theirs.push(rate(&mut others, plan)?);
-        }
-    }
-    let name = "counters-unix";
-    let what = "increments of 10 000 random counters, 2 station processes, unix";
-    let target = Target::RatioAtLeast(3.0);
-    if theirs.is_empty() {
+    let Some(redis) = redis else {
+        let ours = rates(&mut [stations], plan)?.remove(0);
         return Ok(vec![
-            Figure::new(name, what, "commits/s", ours, target)
+            Figure::new(NAME, WHAT, "commits/s", ours, TARGET)
                 .note("redis-server is not installed: nothing to compare with"),
         ]);
-    }
-    let rounds: Vec<(f64, f64)> = ours.into_iter().zip(theirs).collect();
-    let figure = Figure::against(
-        name,
-        what,
-        "commits/s",
-        "Redis, WATCH+GET then MULTI+SET+EXEC, 2 processes",
-        &rounds,
-        target,
+    };
+    let address = format!("unix:{}", redis.socket.display());
+    let usual = clients("redis-increments", &address, &[])?;
+    let pipelined = clients("redis-increments", &address, &["--pipelined"])?;
+    let mut rates = rates(&mut [stations, usual, pipelined], plan)?;
+    let (pipelined, usual, ours) = (rates.remove(2), rates.remove(1), rates.remove(0));
+    let against = |name: &str, floor: &str, theirs: Vec<f64>, target| {
+        let rounds: Vec<(f64, f64)> = ours.iter().copied().zip(theirs).collect();
+        Figure::against(name, WHAT, "commits/s", floor, &rounds, target)
+    };
+    let usual = against(
+        NAME,
+        "Redis: WATCH, GET, then MULTI+SET+EXEC, 2 processes",
+        usual,
+        TARGET,
     );
-    let each = CLIENTS as f64 * 1e6 / figure.value.median;
-    Ok(vec![figure.note(format!(
-        "{} µs an increment and station; Redis pipelined, two round trips an increment",
-        number(each)
-    ))])
+    let each = CLIENTS as f64 * 1e6 / usual.value.median;
+    Ok(vec![
+        usual.note(format!("{} µs an increment and station", number(each))),
+        against(
+            "counters-pipelined",
+            "Redis: WATCH+GET, then MULTI+SET+EXEC, 2 processes",
+            pipelined,
+            Target::None,
+        ),
+    ])
 }
 
-fn clients(role: &str, address: &str) -> Result<Vec<Process>> {
+/// Increments a second of each group of clients, round by round; the first round warms up.
+fn rates(groups: &mut [Vec<Process>], plan: &Plan) -> Result<Vec<Vec<f64>>> {
+    let mut rates = vec![Vec::new(); groups.len()];
+    for round in 0..=plan.throughput_rounds {
+        for (rates, group) in rates.iter_mut().zip(&mut *groups) {
+            let rate = rate(group, plan)?;
+            if round > 0 {
+                rates.push(rate);
+            }
+        }
+    }
+    Ok(rates)
+}
+
+fn clients(role: &str, address: &str, more: &[&str]) -> Result<Vec<Process>> {
     (1..=CLIENTS)
         .map(|seed| {
             let seed = seed.to_string();
-            let arguments = [
-                role,
-                "--join",
-                address,
-                "--counters",
-                COUNTERS,
-                "--seed",
-                &seed,
-            ];
+            let mut arguments = vec![role, "--join", address, "--seed", &seed];
+            arguments.extend(["--counters", COUNTERS]);
+            arguments.extend(more);
             let mut process = Process::role(&arguments, Place::Anywhere)?;
             process.line()?;
             Ok(process)

@@ -57,7 +57,7 @@ fn rendering(program: &Path, directory: &Path, stations: u32) -> Result<f64> {
     }
     let text = String::from_utf8(output.stdout)?;
     let summary: Value = serde_json::from_str(text.trim()).context("the summary is JSON")?;
-    summary["seconds"]
+    summary["work_s"]
         .as_f64()
         .context("the summary tells how many seconds the work took")
 }

@@ -11,8 +11,8 @@
 //! heap and removes the claim together, so the effects are there once or not yet. If the station
 //! dies in between, whoever finds a claim of a dead incarnation makes it pending again.
 //!
-//! The queue is striped: a station spawns into and claims from its own stripe first, and steals
-//! from others when it is empty.
+//! The queue is striped: activities are spread over the stripes, and each station looks for work
+//! from a place of its own on, so that claims seldom conflict.
 //!
 //! ```
 //! use plurix::activity::{Activity, Done, Work};

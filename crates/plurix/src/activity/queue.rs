@@ -128,7 +128,7 @@ impl Transaction<'_> {
             result: result.offset(),
             name: fixed(A::NAME),
         })?;
-        append(self, self.arena, node)?;
+        append(self, spread(node), node)?;
         Ok(result)
     }
 }
@@ -147,9 +147,17 @@ fn append(tx: &mut Transaction<'_>, index: usize, node: Ptr<Node>) -> Result<()>
     }
 }
 
-/// The stripes in the order in which station `own` looks for work.
+/// A stripe for a new activity. One station may spawn all that the others run, so its own stripe
+/// would be everybody's.
+fn spread(node: Ptr<Node>) -> usize {
+    (node.offset() / LINE) as usize % STRIPES
+}
+
+/// The stripes in the order in which station `own` looks for work: neighbours begin far apart, so
+/// that they meet late.
 fn order(own: usize) -> impl Iterator<Item = usize> {
-    (0..STRIPES).map(move |step| (own + step) % STRIPES)
+    const STRIDE: usize = 23;
+    (0..STRIPES).map(move |step| (own * STRIDE + step) % STRIPES)
 }
 
 /// Where there is something to claim, by a look that changes nothing.

@@ -98,7 +98,7 @@ impl Station {
     /// # Errors
     /// As [`transaction`](Self::transaction).
     pub fn forget_failures(&mut self) -> Result<u64> {
-        self.transaction(|tx| queue::forget_failures(tx))
+        self.transaction(queue::forget_failures)
     }
 
     /// Runs activities as they come, until `done` answers true; it is asked between activities.

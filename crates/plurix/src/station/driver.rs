@@ -135,7 +135,12 @@ impl Driver {
         // First what has arrived: after a stall of this process it tells that the leader lives.
         let exchanged = self.exchange(now, received);
         let silent = self.machine.tick(now) && self.is_lost(now);
-        if exchanged.is_err() || silent || matches!(self.machine.state(), State::Waiting) {
+        let told = self
+            .connection
+            .as_mut()
+            .map_or(Ok(()), |connection| send(&mut self.machine, connection));
+        let waiting = matches!(self.machine.state(), State::Waiting);
+        if exchanged.and(told).is_err() || silent || waiting {
             self.disconnect();
         }
         self.judge()?;
@@ -247,8 +252,7 @@ impl Driver {
                 return Err(NetError::Closed);
             }
         }
-        sent.and(received)?;
-        send(&mut self.machine, connection)
+        sent.and(received).map(drop)
     }
 
     fn disconnect(&mut self) {
