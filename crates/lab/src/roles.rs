@@ -99,8 +99,8 @@ impl Role {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Echo(echo) => echo.run(),
-            Self::Increments(counting) => counting.as_station(),
-            Self::RedisIncrements(counting) => counting.as_redis_client(),
+            Self::Increments(counting) => counting.run_station(),
+            Self::RedisIncrements(counting) => counting.run_redis_client(),
             Self::FirstCommit { join } => first_commit(&join),
             Self::Nothing => {
                 println!("{}", monotonic_ns());
@@ -155,7 +155,7 @@ impl EchoServer {
 }
 
 impl Counting {
-    fn as_station(self) -> Result<()> {
+    fn run_station(self) -> Result<()> {
         let mut station = Station::join(&self.join, Options::default())?;
         cells::read_all(&mut station, self.counters)?;
         let mut random = Random(self.seed);
@@ -168,7 +168,7 @@ impl Counting {
         })
     }
 
-    fn as_redis_client(self) -> Result<()> {
+    fn run_redis_client(self) -> Result<()> {
         let mut client = redis::Client::connect(&self.join)?;
         let mut random = Random(self.seed);
         self.take_orders(|| client.increment(random.below(self.counters), self.pipelined))

@@ -110,8 +110,8 @@ mod tests {
     fn once_the_machine_is_quiet_a_single_taken_offer_costs_little() {
         let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
-        (0..20).for_each(|_| drop(spinner.offered(now, now + TAKEN)));
-        (0..20).for_each(|_| drop(spinner.offered(now, now)));
+        (0..20).for_each(|_| assert!(!spinner.offered(now, now + TAKEN)));
+        (0..20).for_each(|_| assert!(spinner.offered(now, now)));
         spinner.offered(now, now + TAKEN);
         assert_eq!(spinner.rested, now + TAKEN + REST_MIN);
     }

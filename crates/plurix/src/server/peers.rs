@@ -24,7 +24,8 @@ const STRANGERS_MAX: usize = 256;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 64;
-/// Connections watched directly while the loop spins; more are watched through epoll.
+/// Up to so many connections are read directly while the loop spins. Of more, epoll tells which
+/// have something; it names all of them at once, which is what makes large groups of commits.
 const HOT: usize = 4;
 /// Turns of spinning between two looks at everything else.
 const TURNS_PER_EPOLL: u32 = 16;
@@ -125,7 +126,8 @@ impl Peers {
     /// Looks at the connections that were busy lately, and now and then at all. Never waits.
     pub(super) fn look(&mut self, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
         self.turns += 1;
-        if self.turns.is_multiple_of(TURNS_PER_EPOLL) || self.hot.is_empty() {
+        let many = self.peers.len() > HOT;
+        if many || self.turns.is_multiple_of(TURNS_PER_EPOLL) || self.hot.is_empty() {
             return self.wait(Duration::ZERO, heard);
         }
         // A read reorders the list, and removes a connection that has ended.
