@@ -3,7 +3,7 @@
 //!
 //! A program's whole state lives in a heap that all its stations share. A [`Station`] runs
 //! [transactions](Station::transaction) on it: closures that see one snapshot and happen as a whole
-//! or not at all. What must be done once, whoever dies, is an [activity](activity). Kill a station
+//! or not at all. What must be done once, whoever dies, is an [`activity`]. Kill a station
 //! and nothing is lost; kill the page server and it comes back from its log.
 //!
 //! ```

@@ -19,7 +19,7 @@
 //!
 //! A program can write anywhere, by a pointer that was not its own. Nothing read here is therefore
 //! trusted: page numbers are checked against the heap, links against what they lead to, and a
-//! contradiction is [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt).
+//! contradiction is [`ErrorKind::Corrupt`].
 
 mod alloc;
 mod check;
