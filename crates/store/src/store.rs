@@ -144,14 +144,13 @@ impl<D: Disk> Store<D> {
     /// The generation to begin after a log that ends with `last`. One that was due stays due until
     /// its record is on disk, which is before its first commit.
     fn generation_due(&self, last: &Stamp, complete: bool) -> Option<Generation> {
-        let answers_missing = !complete && self.identity.durability == Durability::Memory;
-        let generation = if answers_missing {
-            last.generation.next()
-        } else {
-            last.generation
-        };
-        let due = generation.max(self.identity.generation);
-        (due > last.generation).then_some(due)
+        let recorded = self.identity.generation;
+        if !complete && self.identity.durability == Durability::Memory {
+            // A generation that was recorded may have answered commits on the boot that ended,
+            // although its own record is lost: its name is used up.
+            return Some(recorded.max(last.generation).next());
+        }
+        (recorded > last.generation).then_some(recorded)
     }
 
     /// Begins the next term: it is on disk, in every durability, before this returns.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use plurix_protocol::leader::{Command, Event};
 use plurix_protocol::{ConnectionId, Time};
+use plurix_store::AppendError;
 use plurix_wire::message::{ToLeader, ToStation};
 use plurix_wire::record::Body;
 
@@ -136,7 +137,16 @@ impl PageServer {
                             let begun = self.store.begin_generation(record.stamp.number)?;
                             assert_eq!(begun, record.stamp.generation, "one line of generations");
                         }
-                        _ => self.store.append(&record)?,
+                        Body::Commit { .. } => self.store.append(&record)?,
+                        Body::Joined(_) | Body::Left(_) => {
+                            // Commits leave a reserve for these; it can be used up all the same.
+                            let (bytes, room) =
+                                (record.encoded_bytes() as u64, self.store.control_room());
+                            if bytes > room {
+                                return Err(AppendError::NoRoom { bytes, room }.into());
+                            }
+                            self.store.append(&record)?;
+                        }
                     }
                 }
                 Command::Send {
