@@ -297,7 +297,7 @@ impl World {
             let Some(connection) = process.connection else {
                 break;
             };
-            let Some(mut message) = process.station.poll() else {
+            let Some(mut message) = process.station.poll().cloned() else {
                 break;
             };
             if let ToLeader::Request {

@@ -22,7 +22,7 @@ pub mod record;
 pub mod write_set;
 
 pub use ids::*;
-pub use write_set::{Run, Section, WriteSet, WriteSetBuilder};
+pub use write_set::{Run, Section, Sections, WriteSet, WriteSetBuilder};
 
 /// Why bytes could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

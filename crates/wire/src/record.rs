@@ -105,6 +105,12 @@ impl Body {
 }
 
 impl Record {
+    /// Bytes that the record of a commit with these `writes` takes in a segment.
+    #[must_use]
+    pub fn commit_bytes(writes: &WriteSet) -> usize {
+        padded(HEADER_BYTES + COMMIT_PREFIX + writes.as_bytes().len())
+    }
+
     /// Bytes the record takes in a segment, padding included.
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {

@@ -21,6 +21,9 @@ use crate::ids::{LineMask, PAGE_BYTES, PageNumber};
 
 const SECTION_HEADER: usize = 8;
 const RUN_HEADER: usize = 4;
+/// A write set up to here is copied out of its builder: one allocation, where a new buffer would
+/// grow in several.
+const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// A validated write set. Cloning shares the buffer.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -124,6 +127,15 @@ impl<'a> Iterator for Sections<'a> {
         let (encoded, rest) = self.rest.split_at(section_length(self.rest));
         self.rest = rest;
         Some(Section { encoded })
+    }
+}
+
+impl<'a> Sections<'a> {
+    /// The sections of bytes that were those of a [`WriteSet`]. They are not checked again: other
+    /// bytes may make the iterator panic.
+    #[must_use]
+    pub fn of(encoded: &'a [u8]) -> Self {
+        Self { rest: encoded }
     }
 }
 
@@ -249,7 +261,12 @@ impl WriteSetBuilder {
     /// The write set of everything pushed; the builder is empty again, its buffers kept.
     pub fn finish(&mut self) -> WriteSet {
         self.close_page();
-        WriteSet(Bytes::from(std::mem::take(&mut self.encoded)))
+        if self.encoded.len() > COPY_BYTES_MAX {
+            return WriteSet(Bytes::from(std::mem::take(&mut self.encoded)));
+        }
+        let exact = Bytes::copy_from_slice(&self.encoded);
+        self.encoded.clear();
+        WriteSet(exact)
     }
 
     /// Position in `runs` of the last run, if it ends exactly at `offset`.

@@ -297,7 +297,7 @@ impl Pair {
 
     fn encode_requests(&mut self) -> Result<()> {
         while let Some(message) = self.station.poll() {
-            frame::encode(&message, &mut self.up)?;
+            frame::encode(message, &mut self.up)?;
         }
         Ok(())
     }

@@ -146,6 +146,19 @@ impl HeapMemory {
         self.table.set_present(page);
     }
 
+    /// Has the system allocate the memory of `page`, if it is absent, so that
+    /// [`install`](Self::install) is quick: for whoever must wait for its bytes anyway.
+    ///
+    /// # Panics
+    /// If the page lies beyond the heap.
+    pub fn prepare(&self, page: PageNumber) {
+        if !self.is_present(page) {
+            // SAFETY: the page is absent, and references are made to present pages only. Absent
+            // pages are zero, and remain so.
+            unsafe { self.memory.store(start_of(page), &[0]) };
+        }
+    }
+
     /// Makes `page` present with all bytes zero; also during a transaction. Touches no memory.
     ///
     /// # Panics

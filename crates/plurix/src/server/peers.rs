@@ -55,15 +55,23 @@ enum Stage {
     },
 }
 
-/// What became of a look at one connection.
+/// What one connection has to say.
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) connection: ConnectionId,
-    pub(super) messages: Vec<ToLeader>,
-    /// It has ended; whether that proves the death of the process behind it.
-    pub(super) closed: Option<bool>,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Message(ToLeader),
+    /// It has ended.
+    Closed {
+        /// Whether that proves the death of the process behind it.
+        died: bool,
+    },
     /// It can take more now.
-    pub(super) writable: bool,
+    Writable,
 }
 
 /// All sockets.
@@ -205,11 +213,10 @@ impl Peers {
             return;
         };
         if flags.contains(EventFlags::OUT) && peer.blocked && self.flush(id) == Ok(true) {
+            let what = What::Writable;
             heard.push(Heard {
                 connection: id,
-                messages: Vec::new(),
-                closed: None,
-                writable: true,
+                what,
             });
         }
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
@@ -222,30 +229,33 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let mut messages = Vec::new();
-        let closed = match peer.read(&mut messages) {
+        let before = heard.len();
+        let read = peer.read(|message| {
+            let what = What::Message(message);
+            heard.push(Heard {
+                connection: id,
+                what,
+            });
+        });
+        match read {
             Ok(opened) => {
                 self.strangers -= usize::from(opened);
-                if messages.is_empty() {
-                    return;
+                if heard.len() > before && self.hot.first() != Some(&id) {
+                    self.hot.retain(|hot| *hot != id);
+                    self.hot.insert(0, id);
+                    self.hot.truncate(HOT);
                 }
-                None
             }
-            Err(()) => Some(peer.connection.end_proves_death()),
-        };
-        if closed.is_some() {
-            self.remove(id);
-        } else if self.hot.first() != Some(&id) {
-            self.hot.retain(|hot| *hot != id);
-            self.hot.insert(0, id);
-            self.hot.truncate(HOT);
+            Err(()) => {
+                let died = peer.connection.end_proves_death();
+                self.remove(id);
+                let what = What::Closed { died };
+                heard.push(Heard {
+                    connection: id,
+                    what,
+                });
+            }
         }
-        heard.push(Heard {
-            connection: id,
-            messages,
-            closed,
-            writable: false,
-        });
     }
 
     /// Queues and sends a message; answers whether the connection can take another.
@@ -317,7 +327,7 @@ impl Peers {
 
 impl Peer {
     /// Takes what was received; answers whether a stranger has become a peer just now.
-    fn read(&mut self, messages: &mut Vec<ToLeader>) -> Result<bool, ()> {
+    fn read(&mut self, mut hear: impl FnMut(ToLeader)) -> Result<bool, ()> {
         let received = self.connection.receive();
         let mut opened = false;
         if let Stage::Stranger { handshake, .. } = &mut self.stage {
@@ -335,7 +345,7 @@ impl Peer {
         }
         if matches!(self.stage, Stage::Open) {
             while let Some(message) = self.connection.next().map_err(drop::<NetError>)? {
-                messages.push(message);
+                hear(message);
             }
         }
         received.map_err(drop)?;

@@ -9,7 +9,7 @@ use plurix_store::AppendError;
 use plurix_wire::message::{ToLeader, ToStation};
 use plurix_wire::record::Body;
 
-use super::peers::Heard;
+use super::peers::{Heard, What};
 use super::{PageServer, ServerError};
 use crate::net::LOOKS_PER_OFFER;
 
@@ -80,29 +80,18 @@ impl PageServer {
 
     /// Takes what one connection said.
     fn hear(&mut self, now: Time, heard: Heard) -> Result<Turn, ServerError> {
-        let Heard {
-            connection,
-            messages,
-            closed,
-            writable,
-        } = heard;
-        for message in messages {
-            self.leader.handle(
-                now,
-                Event::Message {
+        let Heard { connection, what } = heard;
+        match what {
+            What::Message(message) => {
+                let event = Event::Message {
                     connection,
                     message,
-                },
-            );
-            if let Turn::End(connection) = self.carry_out(now)? {
-                return Ok(Turn::End(connection));
+                };
+                self.leader.handle(now, event);
+                return self.carry_out(now);
             }
-        }
-        if writable {
-            self.leader.writable(connection);
-        }
-        if let Some(died) = closed {
-            self.leader.handle(now, Event::Closed { connection, died });
+            What::Closed { died } => self.leader.handle(now, Event::Closed { connection, died }),
+            What::Writable => self.leader.writable(connection),
         }
         Ok(Turn::On)
     }
@@ -113,7 +102,6 @@ impl PageServer {
             self.leader.handle(now, Event::Tick);
             self.peers.expire();
         }
-        self.store.maintain(Duration::from_nanos(now.0));
         if let Turn::End(connection) = self.carry_out(now)? {
             return Ok(Turn::End(connection));
         }
@@ -122,6 +110,9 @@ impl PageServer {
             self.leader.handle(now, Event::Logged(through));
         }
         self.flush(now);
+        // After the answers have left; nobody waits for this.
+        self.store.maintain(Duration::from_nanos(now.0));
+        self.tell_room(now);
         Ok(Turn::On)
     }
 
@@ -161,10 +152,13 @@ impl PageServer {
                 Command::Shutdown { connection } => return Ok(Turn::End(connection)),
             }
         }
-        // A register read and a division; the next commit is refused if it does not fit.
-        let room = self.store.room();
-        self.leader.handle(now, Event::Room(room));
+        self.tell_room(now);
         Ok(Turn::On)
+    }
+
+    /// The next commit is refused if it does not fit.
+    fn tell_room(&mut self, now: Time) {
+        self.leader.handle(now, Event::Room(self.store.room()));
     }
 
     /// Sends batches to all who can take them.

@@ -150,6 +150,13 @@ impl Driver {
         Ok(())
     }
 
+    /// Sends what is due, and nothing else. A failure shows itself in the next read.
+    pub(crate) fn dispatch(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            let _ = send(&mut self.machine, connection);
+        }
+    }
+
     /// [`pump`](Self::pump), unless that was done a moment ago.
     pub(crate) fn freshen(&mut self) -> Result<()> {
         if self.looked.elapsed() >= self.options.freshness {
@@ -185,7 +192,7 @@ impl Driver {
             }
             received = false;
             if self.looked >= spin_end {
-                self.sleep(end);
+                received = self.sleep(end);
             } else if self.ask() {
                 received = true;
             } else if !self.spinner.offer() {
@@ -204,17 +211,24 @@ impl Driver {
         (0..LOOKS_PER_OFFER).any(|_| connection.receive().unwrap_or(false))
     }
 
-    /// Sleeps until something arrives, a heartbeat is due, or `end`.
-    fn sleep(&self, end: Option<Instant>) {
+    /// Sleeps until something arrives, a heartbeat is due, or `end`; answers whether something was
+    /// received. What fails here shows itself in the next read.
+    fn sleep(&mut self, end: Option<Instant>) -> bool {
+        if let (Some(connection), None) = (&mut self.connection, end)
+            && !connection.is_sending()
+        {
+            // A heartbeat may be late by the little that this sleeps at most.
+            return connection.receive_waiting().unwrap_or(false);
+        }
         let due = Duration::from_nanos(self.machine.next_timeout().since(self.now()).0);
         let left = end.map_or(due, |end| {
             due.min(end.saturating_duration_since(Instant::now()))
         });
         match &self.connection {
-            // A failing wait shows itself in the next read.
             Some(connection) => drop(connection.wait(left.max(Duration::from_micros(1)))),
             None => thread::sleep(left.min(self.outage.pause)),
         }
+        false
     }
 
     /// Whether a silent leader is to be given up. On a Unix socket only for good: were it dead, the
@@ -328,7 +342,7 @@ impl Driver {
 
 fn send(machine: &mut Machine, connection: &mut Connection) -> Result<(), NetError> {
     while let Some(message) = machine.poll() {
-        connection.queue(&message)?;
+        connection.queue(message)?;
     }
     if connection.is_sending() {
         connection.flush()?;

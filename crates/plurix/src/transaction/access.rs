@@ -152,7 +152,11 @@ impl Transaction<'_> {
                 Miss::Installed => return Ok(()),
                 Miss::SnapshotTooOld => return Err(self.poisoned(Poison::SnapshotTooOld)),
                 Miss::Lost => return Err(self.poisoned(Poison::Lost)),
-                Miss::Pending => {}
+                Miss::Pending => {
+                    // While the request travels there is time to have memory for the page.
+                    driver.dispatch();
+                    self.pages.0.prepare(page);
+                }
             }
             let waited = driver.wait(None, |machine| {
                 machine.has_arrived(page) || !matches!(machine.state(), State::Active)

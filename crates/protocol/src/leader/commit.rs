@@ -98,7 +98,18 @@ impl Leader {
             self.members.get_mut(slot).conflicts += 1;
             return Outcome::Refused(CommitRefusal::Conflict(lines));
         }
+        let bytes = Record::commit_bytes(&writes) as u64;
+        if bytes > self.room {
+            self.counters.log_full += 1;
+            return Outcome::Refused(CommitRefusal::LogFull);
+        }
+        self.room -= bytes;
         let number = self.number.next();
+        self.number = number;
+        if self.settings.durability == Durability::Memory {
+            self.logged = number;
+        }
+        self.apply(slot, number, &writes);
         let stamp = Stamp {
             generation: self.generation,
             term: self.term,
@@ -107,29 +118,18 @@ impl Leader {
         let body = Body::Commit {
             id,
             acknowledged,
-            writes: writes.clone(),
+            writes,
         };
-        let record = Record { stamp, body };
-        let bytes = record.encoded_bytes() as u64;
-        if bytes > self.room {
-            self.counters.log_full += 1;
-            return Outcome::Refused(CommitRefusal::LogFull);
-        }
-        self.room -= bytes;
-        self.number = number;
-        self.commands.push_back(Command::Append(record));
-        if self.settings.durability == Durability::Memory {
-            self.logged = number;
-        }
-        self.apply(slot, number, writes);
+        self.commands
+            .push_back(Command::Append(Record { stamp, body }));
         Outcome::Committed(number)
     }
 
-    fn apply(&mut self, writer: Slot, number: CommitNumber, writes: WriteSet) {
-        let mut undo = Vec::with_capacity(writes.as_bytes().len() + 16);
-        self.pages.apply(number, &writes, &mut undo);
-        self.spread(writer, number, &writes);
-        self.history.push(number, writes, undo.into_boxed_slice());
+    fn apply(&mut self, writer: Slot, number: CommitNumber, writes: &WriteSet) {
+        self.undo.clear();
+        self.pages.apply(number, writes, &mut self.undo);
+        self.spread(writer, number, writes);
+        self.history.push(number, writes, &self.undo);
         self.counters.commits += 1;
         self.members.get_mut(writer).commits += 1;
     }

@@ -12,43 +12,66 @@
 //! that wrote this page.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use plurix_wire::message::{Content, Delta, Page};
-use plurix_wire::{CommitNumber, PAGE_BYTES, PageNumber, Section, WriteSet};
+use plurix_wire::{CommitNumber, PAGE_BYTES, PageBytes, PageNumber, Section, Sections, WriteSet};
 
 use super::pages::PageTable;
 
 const VERSION_BYTES: usize = 8;
-/// What an entry costs beside its buffers, for the bound.
-const ENTRY_BYTES: usize = 128;
+/// What an entry costs beside its bytes, for the bound.
+const ENTRY_BYTES: usize = size_of::<Entry>();
+/// Bytes that are allocated and recycled at a time.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// A bounded window of the newest commits; dense, so a commit is found by its number.
+///
+/// The bytes of the commits follow one another in chunks that are recycled as a whole: to allocate
+/// them one by one, and to free them when nothing of them is in the cache any more, would cost more
+/// than the rest of a commit.
 #[derive(Debug)]
 pub(crate) struct History {
     commits: VecDeque<Entry>,
     /// The number of `commits[0]`, or of the next commit while there is none.
     first: CommitNumber,
+    chunks: VecDeque<Vec<u8>>,
+    /// The index of `chunks[0]` among all chunks that ever were.
+    first_chunk: u64,
+    /// An emptied chunk, to be used next.
+    spare: Vec<u8>,
     bytes: usize,
     bytes_max: usize,
 }
 
+/// Where a commit's write set lies, and behind it what it replaced: for each section the page's
+/// version before (u64), then the bytes before.
 #[derive(Debug)]
 struct Entry {
-    writes: WriteSet,
-    /// For each section: the page's version before (u64), then the bytes before.
-    undo: Box<[u8]>,
+    chunk: u64,
+    at: usize,
+    writes: usize,
+    undo: usize,
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.writes.as_bytes().len() + self.undo.len()
+        ENTRY_BYTES + self.writes + self.undo
     }
+}
 
+/// One commit of the history.
+struct Remembered<'a> {
+    writes: &'a [u8],
+    undo: &'a [u8],
+}
+
+impl<'a> Remembered<'a> {
     /// The section that changed `page`, with the version and the bytes before it.
-    fn section(&self, page: PageNumber) -> Option<(Section<'_>, CommitNumber, &[u8])> {
-        let mut undo = &self.undo[..];
-        for section in self.writes.sections() {
+    fn section(&self, page: PageNumber) -> Option<(Section<'a>, CommitNumber, &'a [u8])> {
+        let mut undo = self.undo;
+        for section in Sections::of(self.writes) {
             let (version, rest) = undo.split_first_chunk::<VERSION_BYTES>()?;
             let (before, rest) = rest.split_at(section.payload().len());
             if section.page() == page {
@@ -66,31 +89,71 @@ impl History {
         Self {
             commits: VecDeque::new(),
             first: next,
+            chunks: VecDeque::new(),
+            first_chunk: 0,
+            spare: Vec::new(),
             bytes: 0,
             bytes_max,
         }
     }
 
-    /// Remembers commit `number` and forgets what no longer fits; at least one commit is kept.
-    pub(crate) fn push(&mut self, number: CommitNumber, writes: WriteSet, undo: Box<[u8]>) {
+    /// Remembers commit `number`, which replaced what `undo` holds, and forgets what no longer
+    /// fits; at least one commit is kept.
+    pub(crate) fn push(&mut self, number: CommitNumber, writes: &WriteSet, undo: &[u8]) {
         assert_eq!(
             number.0,
             self.first.0 + self.commits.len() as u64,
             "commits are dense"
         );
-        let entry = Entry { writes, undo };
+        let writes = writes.as_bytes();
+        let needed = writes.len() + undo.len();
+        if self
+            .chunks
+            .back()
+            .is_none_or(|chunk| chunk.capacity() - chunk.len() < needed)
+        {
+            let mut chunk = std::mem::take(&mut self.spare);
+            chunk.reserve_exact(needed.max(CHUNK_BYTES));
+            self.chunks.push_back(chunk);
+        }
+        let index = self.first_chunk + self.chunks.len() as u64 - 1;
+        let chunk = self.chunks.back_mut().expect("pushed above");
+        let entry = Entry {
+            chunk: index,
+            at: chunk.len(),
+            writes: writes.len(),
+            undo: undo.len(),
+        };
+        chunk.extend_from_slice(writes);
+        chunk.extend_from_slice(undo);
         self.bytes += entry.bytes();
         self.commits.push_back(entry);
         while self.bytes > self.bytes_max && self.commits.len() > 1 {
-            let oldest = self.commits.pop_front().expect("more than one");
-            self.bytes -= oldest.bytes();
-            self.first = self.first.next();
+            self.forget_oldest();
         }
     }
 
-    fn get(&self, number: CommitNumber) -> Option<&Entry> {
-        self.commits
-            .get(usize::try_from(number.0.checked_sub(self.first.0)?).ok()?)
+    fn forget_oldest(&mut self) {
+        let oldest = self.commits.pop_front().expect("there is one");
+        self.bytes -= oldest.bytes();
+        self.first = self.first.next();
+        let needed = self.commits.front().map_or(u64::MAX, |entry| entry.chunk);
+        while self.first_chunk < needed
+            && let Some(mut chunk) = self.chunks.pop_front()
+        {
+            self.first_chunk += 1;
+            chunk.clear();
+            chunk.shrink_to(CHUNK_BYTES);
+            self.spare = chunk;
+        }
+    }
+
+    fn get(&self, number: CommitNumber) -> Option<Remembered<'_>> {
+        let index = usize::try_from(number.0.checked_sub(self.first.0)?).ok()?;
+        let entry = self.commits.get(index)?;
+        let chunk = &self.chunks[(entry.chunk - self.first_chunk) as usize];
+        let (writes, undo) = chunk[entry.at..][..entry.writes + entry.undo].split_at(entry.writes);
+        Some(Remembered { writes, undo })
     }
 
     /// `page` as of `snapshot`, or as of the oldest later commit that the history reaches, with
@@ -121,19 +184,20 @@ impl History {
                 .section(page)
                 .expect("a page's version names a commit that wrote it");
             revert(
-                bytes.get_or_insert_with(|| Box::new(*image)),
+                bytes.get_or_insert_with(|| Box::new(**image)),
                 &section,
                 before,
             );
             since.push(Delta {
                 number: at,
-                writes: entry.writes.restrict(|p| p == page),
+                writes: WriteSet::parse(Bytes::copy_from_slice(section.encoded()))
+                    .expect("a section of a write set is a write set"),
             });
             at = previous;
         }
         since.reverse();
         let content = match bytes {
-            None => Content::Bytes(Bytes::copy_from_slice(image)),
+            None => Content::Bytes(Bytes::from_owner(Shared(Arc::clone(image)))),
             Some(bytes) if at == CommitNumber(0) && bytes.iter().all(|byte| *byte == 0) => {
                 Content::Zero
             }
@@ -147,6 +211,15 @@ impl History {
             content,
             since,
         }
+    }
+}
+
+/// The newest bytes of a page, lent to an answer.
+struct Shared(Arc<PageBytes>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &*self.0
     }
 }
 
@@ -198,7 +271,7 @@ mod tests {
                 let number = CommitNumber(n as u64 + 1);
                 let mut undo = Vec::new();
                 pages.apply(number, &set, &mut undo);
-                history.push(number, set, undo.into());
+                history.push(number, &set, &undo);
                 let mut state = states.last().unwrap().clone();
                 if *page == 0 {
                     state[*offset..offset + length].fill(*value);

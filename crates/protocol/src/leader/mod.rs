@@ -176,6 +176,8 @@ pub struct Leader {
     incarnations: u32,
     pages: PageTable,
     history: History,
+    /// What the commit being applied replaces; kept for its memory.
+    undo: Vec<u8>,
     members: Members,
     commands: VecDeque<Command>,
     /// Members with something that they wait for.
@@ -217,6 +219,7 @@ impl Leader {
             incarnations: 0,
             pages: PageTable::new(settings.heap_bytes, settings.recent_pages),
             history: History::new(CommitNumber(1), settings.history_bytes_max),
+            undo: Vec::new(),
             members: Members::default(),
             commands: VecDeque::new(),
             urgent: Vec::new(),
@@ -284,7 +287,7 @@ impl Leader {
     /// The newest bytes of a page, or `None` while it is all zero. For oracles.
     #[must_use]
     pub fn page(&self, page: plurix_wire::PageNumber) -> Option<&plurix_wire::PageBytes> {
-        self.pages.image(page)
+        self.pages.image(page).map(|image| &**image)
     }
 
     /// A connection for which [`batch`](Self::batch) has something to say now. Each is named once

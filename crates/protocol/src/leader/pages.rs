@@ -5,6 +5,8 @@
 //! only the newest commit that touched it is known. Forgetting can thus refuse a transaction that
 //! was fine, and never accepts one that was not.
 
+use std::sync::Arc;
+
 use plurix_wire::message::PageLines;
 use plurix_wire::{
     CommitNumber, LINES_PER_PAGE, LineMask, PAGE_BYTES, PageBytes, PageNumber, WriteSet,
@@ -18,8 +20,9 @@ const CHUNK_PAGES: usize = 512;
 /// What the leader knows of one page.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
-    /// The newest bytes; absent until the first commit writes the page.
-    image: Option<Box<PageBytes>>,
+    /// The newest bytes; absent until the first commit writes the page. Shared with answers under
+    /// way: a commit that finds it shared changes a copy.
+    image: Option<Arc<PageBytes>>,
     /// The newest commit that wrote the page.
     pub(crate) version: CommitNumber,
     /// The members that hold a copy, in no order.
@@ -78,8 +81,8 @@ impl PageTable {
     }
 
     /// The newest bytes of `page`, or `None` while it is all zero.
-    pub(crate) fn image(&self, page: PageNumber) -> Option<&PageBytes> {
-        self.get(page)?.image.as_deref()
+    pub(crate) fn image(&self, page: PageNumber) -> Option<&Arc<PageBytes>> {
+        self.get(page)?.image.as_ref()
     }
 
     /// The newest commit that wrote `page`.
@@ -127,7 +130,8 @@ impl PageTable {
             let lines = entry.lines.expect("made recent above");
             let previous = std::mem::replace(&mut entry.version, number);
             let created = entry.image.is_none();
-            let image = entry.image.get_or_insert_with(|| Box::new([0; PAGE_BYTES]));
+            let image = entry.image.get_or_insert_with(|| Arc::new([0; PAGE_BYTES]));
+            let image = Arc::make_mut(image);
             for run in section.runs() {
                 let at = usize::from(run.offset);
                 let bytes = &mut image[at..at + run.bytes.len()];
@@ -146,7 +150,8 @@ impl PageTable {
             let entry = self.entry(section.page());
             entry.version = number;
             let created = entry.image.is_none();
-            let image = entry.image.get_or_insert_with(|| Box::new([0; PAGE_BYTES]));
+            let image = entry.image.get_or_insert_with(|| Arc::new([0; PAGE_BYTES]));
+            let image = Arc::make_mut(image);
             for run in section.runs() {
                 let at = usize::from(run.offset);
                 image[at..at + run.bytes.len()].copy_from_slice(run.bytes);

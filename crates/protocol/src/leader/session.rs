@@ -254,10 +254,10 @@ impl Leader {
     }
 
     /// The pages of ascending runs, all of them within the heap.
-    fn checked_runs(
+    fn checked_runs<'r>(
         &self,
-        runs: &[PageRun],
-    ) -> Result<impl Iterator<Item = PageNumber> + use<>, Violation> {
+        runs: &'r [PageRun],
+    ) -> Result<impl Iterator<Item = PageNumber> + use<'r>, Violation> {
         let mut end = 0u64;
         for run in runs {
             let first = u64::from(run.first.0);
@@ -269,8 +269,7 @@ impl Leader {
                 return Err(Violation::PageBeyondHeap);
             }
         }
-        let runs = runs.to_vec();
-        Ok(runs.into_iter().flat_map(PageRun::pages))
+        Ok(runs.iter().copied().flat_map(PageRun::pages))
     }
 
     fn hold(&mut self, slot: Slot, page: PageNumber) {

@@ -149,7 +149,7 @@ fn lines_as_of(
         Some(served.content)
     };
     let image: &[u8] = match &content {
-        None => heap.pages.image(page).expect("a stale page was written"),
+        None => &heap.pages.image(page).expect("a stale page was written")[..],
         Some(Content::Zero) => &[0; PAGE_BYTES],
         Some(Content::Bytes(bytes)) => bytes,
     };
@@ -200,7 +200,7 @@ mod tests {
             };
             let mut undo = Vec::new();
             self.table.apply(number, &delta.writes, &mut undo);
-            self.history.push(number, delta.writes.clone(), undo.into());
+            self.history.push(number, &delta.writes, &undo);
             self.stale.mark(&delta);
         }
 

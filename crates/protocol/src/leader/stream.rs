@@ -283,8 +283,7 @@ mod tests {
             let delta = delta(self.commits, 1, self.commits as u8);
             let mut undo = Vec::new();
             self.pages.apply(delta.number, &delta.writes, &mut undo);
-            self.history
-                .push(delta.number, delta.writes.clone(), undo.into());
+            self.history.push(delta.number, &delta.writes, &undo);
             self.stream.push_delta(delta, backlog_max);
         }
 

@@ -297,6 +297,7 @@ impl Cache {
         }
         self.latest.settle();
         let mut answer = None;
+        // Only own bytes ask for it.
         let mut refreshed: FxHashMap<PageNumber, CommitNumber> = FxHashMap::default();
         let finished = std::mem::take(&mut self.finished);
         for entry in self.queue.drain(..finished) {
@@ -304,12 +305,16 @@ impl Cache {
                 Entry::Delta(delta) => apply_held(&self.held, &delta.writes, memory),
                 Entry::Page(number) => {
                     let arrived = self.arrived.remove(&number).expect("queued with its page");
-                    refreshed.insert(number, arrived.page.held_from);
+                    if own.is_some() {
+                        refreshed.insert(number, arrived.page.held_from);
+                    }
                     self.held.insert(number);
                     settle_page(arrived, memory);
                 }
                 Entry::Lines(lines) => {
-                    refreshed.extend(lines.writes.sections().map(|s| (s.page(), lines.number)));
+                    if own.is_some() {
+                        refreshed.extend(lines.writes.sections().map(|s| (s.page(), lines.number)));
+                    }
                     apply_held(&self.held, &lines.writes, memory);
                 }
                 Entry::Own(_, result) => {

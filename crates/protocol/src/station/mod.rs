@@ -21,10 +21,11 @@
 //! the leader dropped this incarnation while the request was under way.
 
 mod cache;
+mod outbox;
 mod overlay;
 mod session;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
 use plurix_wire::message::{
     Commit, CommitRefusal, FETCH_PAGES_MAX, Member, PageLines, PageRun, Request, SessionRefusal,
@@ -34,9 +35,11 @@ use plurix_wire::{
     CommitNumber, CommitSequence, Generation, Incarnation, PAGE_BYTES, PageBytes, PageNumber,
     Section, StationId, StreamSequence, Term, WriteSet,
 };
+use rustc_hash::FxHashSet;
 
 use crate::{Span, Time};
 use cache::{Arrival, Cache};
+use outbox::{Outbox, Submitted};
 pub use session::StreamError;
 
 /// Memory into which missing pages can be put while a transaction runs.
@@ -147,10 +150,10 @@ pub struct Station {
     state: State,
     session: Option<Session>,
     cache: Cache,
-    out: VecDeque<ToLeader>,
+    out: Outbox,
     transaction: Transaction,
     /// Pages asked for that have not arrived.
-    awaited: BTreeSet<PageNumber>,
+    awaited: FxHashSet<PageNumber>,
     last_miss: Option<PageNumber>,
     ahead: u32,
     heard: Time,
@@ -179,7 +182,7 @@ enum Transaction {
     Running,
     /// The incarnation under it ended.
     Doomed,
-    Committing(Commit),
+    Committing(Submitted),
     /// The incarnation ended with the request under way; this is known of it.
     Decided(Outcome),
 }
@@ -194,9 +197,9 @@ impl Station {
             state: State::Waiting,
             session: None,
             cache: Cache::new(CommitNumber(0), &[], Vec::new(), queue_bytes_max),
-            out: VecDeque::new(),
+            out: Outbox::default(),
             transaction: Transaction::None,
-            awaited: BTreeSet::new(),
+            awaited: FxHashSet::default(),
             last_miss: None,
             ahead: 1,
             heard: Time(0),
@@ -210,9 +213,14 @@ impl Station {
         self.state
     }
 
-    /// The next message for the leader.
-    pub fn poll(&mut self) -> Option<ToLeader> {
-        self.out.pop_front()
+    /// The next message for the leader, lent to be encoded: a commit stays here until it is
+    /// answered.
+    pub fn poll(&mut self) -> Option<&ToLeader> {
+        let submitted = match &self.transaction {
+            Transaction::Committing(submitted) => Some(submitted),
+            _ => None,
+        };
+        self.out.pop(submitted)
     }
 
     /// This life, once the leader has given it.
@@ -365,8 +373,12 @@ impl Station {
                     reads,
                     writes,
                 };
-                self.transaction = Transaction::Committing(commit.clone());
-                self.request(Request::Commit(commit));
+                self.transaction = Transaction::Committing(Submitted::new(
+                    session.incarnation,
+                    session.generation,
+                    commit,
+                ));
+                self.submit();
             }
             _ => panic!("no transaction is running"),
         }
@@ -376,7 +388,9 @@ impl Station {
     #[must_use]
     pub fn is_answered(&self) -> bool {
         match &self.transaction {
-            Transaction::Committing(commit) => self.cache.answer(commit.sequence).is_some(),
+            Transaction::Committing(submitted) => {
+                self.cache.answer(submitted.commit().sequence).is_some()
+            }
             Transaction::Doomed | Transaction::Decided(_) => true,
             Transaction::None | Transaction::Running => false,
         }
@@ -396,7 +410,9 @@ impl Station {
                 memory.rollback();
                 outcome
             }
-            Transaction::Committing(commit) => self.settle_commit(&commit, memory).into(),
+            Transaction::Committing(submitted) => {
+                self.settle_commit(submitted.commit(), memory).into()
+            }
             Transaction::None | Transaction::Running => panic!("nothing was asked to commit"),
         }
     }
@@ -494,11 +510,18 @@ impl Station {
     /// Says something within the session; what is said without one is said again after a resume.
     fn request(&mut self, request: Request) {
         if let (State::Active, Some(session)) = (self.state, &self.session) {
-            self.out.push_back(ToLeader::Request {
+            self.out.push(ToLeader::Request {
                 incarnation: session.incarnation,
                 generation: session.generation,
                 request,
             });
+        }
+    }
+
+    /// Sends the commit under way, for the first time or again.
+    fn submit(&mut self) {
+        if matches!(self.state, State::Active) {
+            self.out.push_commit();
         }
     }
 }

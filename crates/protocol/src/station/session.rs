@@ -54,7 +54,7 @@ impl Station {
                 })
             }
         };
-        self.out.push_back(message);
+        self.out.push(message);
     }
 
     /// The connection is lost.
@@ -142,11 +142,11 @@ impl Station {
                 session.term = welcome.term;
                 session.generation = welcome.generation;
                 self.cache.resume_members(welcome.members);
-                if let Transaction::Committing(commit) = &self.transaction
-                    && self.cache.answer(commit.sequence).is_none()
-                {
-                    let again = commit.clone();
-                    self.request(Request::Commit(again));
+                if let Transaction::Committing(submitted) = &mut self.transaction {
+                    submitted.set_generation(welcome.generation);
+                    if self.cache.answer(submitted.commit().sequence).is_none() {
+                        self.submit();
+                    }
                 }
             }
             None => {
@@ -170,8 +170,8 @@ impl Station {
                 self.transaction = match std::mem::replace(&mut self.transaction, Transaction::None)
                 {
                     Transaction::Running => Transaction::Doomed,
-                    Transaction::Committing(commit) => {
-                        let answer = self.cache.answer(commit.sequence);
+                    Transaction::Committing(submitted) => {
+                        let answer = self.cache.answer(submitted.commit().sequence);
                         Transaction::Decided(answer.map_or(Outcome::Unknown, Outcome::from))
                     }
                     other => other,

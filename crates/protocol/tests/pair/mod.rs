@@ -98,7 +98,7 @@ impl Pair {
         loop {
             let mut quiet = true;
             for index in 0..self.stations.len() {
-                while let Some(message) = self.stations[index].poll() {
+                while let Some(message) = self.stations[index].poll().cloned() {
                     quiet = false;
                     self.leader.handle(self.now, Event::Room(self.room));
                     let connection = ConnectionId(index as u64);
