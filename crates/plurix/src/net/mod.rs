@@ -17,4 +17,4 @@ pub use handshake::ConnectError;
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
 pub use secret::{Secret, SecretError};
-pub(crate) use spinner::{LOOKS_PER_OFFER, Spinner};
+pub(crate) use spinner::Spinner;

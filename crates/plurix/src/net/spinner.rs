@@ -2,25 +2,32 @@
 //! nobody else needs the processor.
 //!
 //! Who asks without sleeping takes the processor from the very process that is to answer, if there
-//! are more of them than processors. So whoever asks offers the processor to others now and then.
-//! An offer that is taken shows that somebody needs it: then it is better to sleep, for this wait
-//! and for a while, which grows as long as further offers are taken too.
+//! are more of them than processors. So whoever asks offers the processor to others now and then,
+//! and learns from how long it is gone who they are. One who waits, too, gives it back at once: then
+//! both go on asking, in turns after each look, for to be woken costs more than a turn. One who
+//! computes keeps it: then it is better to sleep, for this wait and for a while, which grows as long
+//! as further offers are kept too.
 //!
 //! ```text
-//!   ask 16 times --> offer --not taken--> ask again, until the time for asking is over
-//!                      |
-//!                      +--taken--> sleep, and do not ask for 1, 2, 4 ... 256 ms
+//!   look 16 times --> offer --not taken, < 3 µs-------> look 2, 4 ... 16 times
+//!                       |
+//!                       +--given back, < 20 µs--------> look once
+//!                       |
+//!                       +--kept, twice in a row-------> sleep, and do not ask for 1, 2 ... 256 ms
 //! ```
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Looks at a socket between two offers of the processor to others, and two looks at the clock.
-pub(crate) const LOOKS_PER_OFFER: u32 = 16;
+/// Most looks at a socket between two offers of the processor to others, and two looks at the
+/// clock.
+const LOOKS_MAX: u32 = 16;
 /// An offer that nobody takes costs well below a microsecond; one that is taken, at least the
-/// other's looks at its socket, or a time slice.
+/// other's looks at its socket.
 const TAKEN: Duration = Duration::from_micros(3);
-/// How long to sleep at once after an offer was taken.
+/// Who keeps the processor for longer is computing, not waiting.
+const KEPT: Duration = Duration::from_micros(20);
+/// How long to sleep at once after the processor was kept.
 const REST_MIN: Duration = Duration::from_millis(1);
 /// How long at most: a machine that is quiet again is noticed by then, and on one that is not, one
 /// offer in this time is all that is lost.
@@ -31,6 +38,9 @@ const REST_MAX: Duration = Duration::from_millis(256);
 pub(crate) struct Spinner {
     /// How long to ask in one wait, at most.
     spin: Duration,
+    looks: u32,
+    /// The last offer was taken by somebody who kept the processor.
+    kept: bool,
     /// Nothing is asked before this.
     rested: Instant,
     rest: Duration,
@@ -41,6 +51,8 @@ impl Spinner {
     pub(crate) fn new(spin: Duration) -> Self {
         Self {
             spin,
+            looks: LOOKS_MAX,
+            kept: false,
             rested: Instant::now(),
             rest: Duration::ZERO,
         }
@@ -55,23 +67,38 @@ impl Spinner {
         }
     }
 
-    /// Offers the processor to others; answers whether to go on asking.
-    pub(crate) fn offer(&mut self) -> bool {
-        let before = Instant::now();
-        thread::yield_now();
-        self.offered(before, Instant::now())
+    /// How often to look at the socket before the next offer.
+    pub(crate) fn looks(&self) -> u32 {
+        self.looks
     }
 
-    fn offered(&mut self, before: Instant, after: Instant) -> bool {
-        let taken = after.saturating_duration_since(before) >= TAKEN;
-        if taken {
-            self.rest = (self.rest * 2).clamp(REST_MIN, REST_MAX);
-            self.rested = after + self.rest;
-        } else {
-            // By halves, because a crowd is not on this processor all the time.
-            self.rest /= 2;
+    /// Offers the processor to others; answers whether to go on asking.
+    pub(crate) fn offer(&mut self) -> bool {
+        let begin = Instant::now();
+        thread::yield_now();
+        self.offered(begin, Instant::now())
+    }
+
+    fn offered(&mut self, begin: Instant, end: Instant) -> bool {
+        let gone = end.saturating_duration_since(begin);
+        let before = std::mem::replace(&mut self.kept, gone >= KEPT);
+        if self.kept {
+            self.looks = 1;
+            // One who waits, too, may be slow for once; one who computes keeps it each time.
+            if before {
+                self.rest = (self.rest * 2).clamp(REST_MIN, REST_MAX);
+                self.rested = end + self.rest;
+            }
+            return !before;
         }
-        !taken
+        // By halves, because a crowd is not on this processor all the time.
+        self.rest /= 2;
+        self.looks = if gone >= TAKEN {
+            1
+        } else {
+            (self.looks * 2).min(LOOKS_MAX)
+        };
+        true
     }
 }
 
@@ -87,16 +114,42 @@ mod tests {
         let now = Instant::now();
         assert!(spinner.offered(now, now));
         assert_eq!(spinner.until(now), now + LONG);
+        assert_eq!(spinner.looks(), LOOKS_MAX);
     }
 
     #[test]
-    fn the_more_offers_are_taken_the_longer_it_sleeps_within_bounds() {
+    fn with_others_who_wait_it_takes_turns() {
+        let mut spinner = Spinner::new(LONG);
+        let now = Instant::now();
+        for _ in 0..20 {
+            assert!(spinner.offered(now, now + TAKEN));
+            assert_eq!(spinner.looks(), 1);
+        }
+        assert_eq!(spinner.until(now), now + LONG);
+        (0..20).for_each(|_| assert!(spinner.offered(now, now)));
+        assert_eq!(spinner.looks(), LOOKS_MAX);
+    }
+
+    #[test]
+    fn one_who_keeps_it_once_is_forgiven() {
+        let mut spinner = Spinner::new(LONG);
+        let now = Instant::now();
+        for _ in 0..20 {
+            assert!(spinner.offered(now, now + KEPT));
+            assert!(spinner.offered(now, now + TAKEN));
+        }
+        assert_eq!(spinner.until(now), now + LONG);
+    }
+
+    #[test]
+    fn the_more_offers_are_kept_the_longer_it_sleeps_within_bounds() {
         let mut spinner = Spinner::new(LONG);
         let mut now = Instant::now();
+        spinner.offered(now, now + KEPT);
         let mut rests = Vec::new();
         for _ in 0..20 {
-            assert!(!spinner.offered(now, now + TAKEN));
-            now += TAKEN;
+            assert!(!spinner.offered(now, now + KEPT));
+            now += KEPT;
             assert_eq!(spinner.until(now), now);
             rests.push(spinner.rested - now);
             now = spinner.rested;
@@ -107,12 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn once_the_machine_is_quiet_a_single_taken_offer_costs_little() {
+    fn once_the_machine_is_quiet_a_computation_costs_little() {
         let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
-        (0..20).for_each(|_| assert!(!spinner.offered(now, now + TAKEN)));
+        (0..20).for_each(|_| drop(spinner.offered(now, now + KEPT)));
         (0..20).for_each(|_| assert!(spinner.offered(now, now)));
-        spinner.offered(now, now + TAKEN);
-        assert_eq!(spinner.rested, now + TAKEN + REST_MIN);
+        spinner.offered(now, now + KEPT);
+        spinner.offered(now, now + KEPT);
+        assert_eq!(spinner.rested, now + KEPT + REST_MIN);
     }
 }

@@ -11,7 +11,6 @@ use plurix_wire::record::Body;
 
 use super::peers::{Heard, What};
 use super::{PageServer, ServerError};
-use crate::net::LOOKS_PER_OFFER;
 
 /// A connection without a member behind it, for what the server tells itself.
 const NOBODY: ConnectionId = ConnectionId(0);
@@ -60,7 +59,7 @@ impl PageServer {
         let mut now = Instant::now();
         let end = self.spinner.until(now);
         while now < end {
-            for _ in 0..LOOKS_PER_OFFER {
+            for _ in 0..self.spinner.looks() {
                 self.peers.look(heard)?;
                 if !heard.is_empty() {
                     return Ok(());

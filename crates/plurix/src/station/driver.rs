@@ -16,7 +16,7 @@ use super::options::Options;
 use super::pages::LocalPages;
 use crate::error::{ErrorKind, Result};
 use crate::net::handshake::{ConnectError, connect};
-use crate::net::{Address, Connection, LOOKS_PER_OFFER, NetError, Spinner};
+use crate::net::{Address, Connection, NetError, Spinner};
 
 /// The first pause between two attempts to reach the page server; doubled each time.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -208,7 +208,7 @@ impl Driver {
             return false;
         };
         // A failing read shows itself in the next one.
-        (0..LOOKS_PER_OFFER).any(|_| connection.receive().unwrap_or(false))
+        (0..self.spinner.looks()).any(|_| connection.receive().unwrap_or(false))
     }
 
     /// Sleeps until something arrives, a heartbeat is due, or `end`; answers whether something was
