@@ -11,9 +11,15 @@
 //! A proof is HMAC-SHA256 (RFC 2104) under the shared secret over the side's name, both nonces and
 //! the cluster id, so neither side reveals the secret and no proof can be replayed. It authenticates
 //! the beginning of the connection only; it neither encrypts nor protects what follows.
+//!
+//! Two versions understand each other far enough to say that they differ. So these stay as they are
+//! for ever: the framing, magic and version at the front of the hello, and the encoding of
+//! [`Rejection::Version`].
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+use crate::frame::{self, HEADER_BYTES};
 use crate::ids::ClusterId;
 
 /// Begins every connection; tells a stranger's protocol from ours.
@@ -37,6 +43,33 @@ pub struct ClientHello {
     pub nonce: Nonce,
     /// The cluster it belongs to, if it knows.
     pub cluster: Option<ClusterId>,
+}
+
+/// What the first frame of a connection turns out to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Greeting {
+    /// A hello of this version.
+    Hello(ClientHello),
+    /// A hello of another version, of which no more can be read.
+    OtherVersion(u32),
+    /// Not of this protocol.
+    Foreign,
+}
+
+impl Greeting {
+    /// Reads the first frame, header included. What a later version says behind its version is not
+    /// looked at, so that its hello may have grown.
+    ///
+    /// # Errors
+    /// [`Error`] if this version's hello goes on in a way that it cannot.
+    pub fn decode(frame: &[u8]) -> Result<Self, Error> {
+        let body = frame.get(HEADER_BYTES..).unwrap_or_default();
+        match postcard::take_from_bytes::<([u8; 8], u32)>(body) {
+            Ok(((MAGIC, VERSION), _)) => frame::decode(frame).map(Self::Hello),
+            Ok(((MAGIC, version), _)) => Ok(Self::OtherVersion(version)),
+            Ok(_) | Err(_) => Ok(Self::Foreign),
+        }
+    }
 }
 
 /// The page server's frames.
@@ -101,4 +134,65 @@ pub fn transcript(side: &[u8; 6], client: &Nonce, server: &Nonce, cluster: Clust
         &cluster.0,
     ]
     .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO: ClientHello = ClientHello {
+        magic: MAGIC,
+        version: VERSION,
+        nonce: [3; 16],
+        cluster: Some(ClusterId([5; 16])),
+    };
+
+    fn framed(message: &impl Serialize) -> Vec<u8> {
+        let mut frame = Vec::new();
+        frame::encode(message, &mut frame).unwrap();
+        frame
+    }
+
+    #[test]
+    fn a_hello_of_this_version_is_read_whole_or_not_at_all() {
+        let read = |frame: &[u8]| Greeting::decode(frame);
+        assert_eq!(read(&framed(&HELLO)), Ok(Greeting::Hello(HELLO)));
+        assert!(read(&framed(&(HELLO, "more"))).is_err());
+        assert!(read(&framed(&(MAGIC, VERSION))).is_err());
+    }
+
+    #[test]
+    fn another_version_is_told_whatever_follows_it() {
+        for version in [0, VERSION + 1, u32::MAX] {
+            let other = Greeting::OtherVersion(version);
+            let longer = (MAGIC, version, [9u8; 32], "a field of later times");
+            assert_eq!(Greeting::decode(&framed(&longer)), Ok(other.clone()));
+            assert_eq!(Greeting::decode(&framed(&(MAGIC, version))), Ok(other));
+        }
+    }
+
+    #[test]
+    fn what_is_no_hello_is_foreign() {
+        for frame in [
+            framed(&(*b"HTTP/1.1", VERSION)),
+            framed(&MAGIC),
+            framed(&()),
+            Vec::new(),
+        ] {
+            assert_eq!(Greeting::decode(&frame), Ok(Greeting::Foreign));
+        }
+    }
+
+    /// What an older or newer peer must be able to read, byte by byte.
+    #[test]
+    fn the_words_that_all_versions_share_keep_their_bytes() {
+        let hello = framed(&HELLO);
+        assert_eq!(hello[4..13], *b"PLURIX\r\n\x01");
+        let why = Rejection::Version {
+            ours: 1,
+            theirs: 300,
+        };
+        let rejected = framed(&ServerFrame::Rejected(why));
+        assert_eq!(rejected, [5, 0, 0, 0, 2, 1, 1, 0xac, 0x02]);
+    }
 }

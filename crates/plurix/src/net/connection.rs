@@ -140,6 +140,14 @@ impl Connection {
 
     /// The next whole message that was received.
     pub(crate) fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, NetError> {
+        self.next_by(frame::decode)
+    }
+
+    /// The next whole frame that was received, as `decode` reads it.
+    pub(crate) fn next_by<M>(
+        &mut self,
+        decode: impl FnOnce(&[u8]) -> Result<M, plurix_wire::Error>,
+    ) -> Result<Option<M>, NetError> {
         let waiting = &self.input[self.filled.clone()];
         let Some(length) = frame::length(waiting, self.frame_max)? else {
             return Ok(None);
@@ -147,7 +155,7 @@ impl Connection {
         let Some(bytes) = waiting.get(..length) else {
             return Ok(None);
         };
-        let message = frame::decode(bytes)?;
+        let message = decode(bytes)?;
         self.filled.start += length;
         if self.filled.is_empty() {
             self.filled = 0..0;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use plurix_wire::ClusterId;
 use plurix_wire::frame::{FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX};
 use plurix_wire::handshake::{
-    ClientHello, ClientProof, MAGIC, Nonce, Rejection, ServerFrame, VERSION,
+    ClientHello, ClientProof, Greeting, MAGIC, Nonce, Rejection, ServerFrame, VERSION,
 };
 
 use super::address::Address;
@@ -227,9 +227,9 @@ impl ServerHandshake {
     pub(crate) fn advance(&mut self, connection: &mut Connection) -> Result<Progress, NetError> {
         loop {
             let frame = match self.state {
-                ServerState::AwaitsHello => match connection.next::<ClientHello>() {
+                ServerState::AwaitsHello => match connection.next_by(Greeting::decode) {
                     Ok(None) => return Ok(Progress::Waiting),
-                    Ok(Some(hello)) => self.hello(&hello)?,
+                    Ok(Some(greeting)) => self.greet(&greeting)?,
                     Err(NetError::Wire(_)) => ServerFrame::Rejected(Rejection::NotPlurix),
                     Err(error) => return Err(error),
                 },
@@ -252,17 +252,17 @@ impl ServerHandshake {
         }
     }
 
-    fn hello(&mut self, hello: &ClientHello) -> io::Result<ServerFrame> {
-        if hello.magic != MAGIC {
-            return Ok(ServerFrame::Rejected(Rejection::NotPlurix));
-        }
-        if hello.version != VERSION {
-            let why = Rejection::Version {
-                ours: VERSION,
-                theirs: hello.version,
-            };
-            return Ok(ServerFrame::Rejected(why));
-        }
+    fn greet(&mut self, greeting: &Greeting) -> io::Result<ServerFrame> {
+        let hello = match greeting {
+            Greeting::Hello(hello) => hello,
+            Greeting::OtherVersion(theirs) => {
+                return Ok(ServerFrame::Rejected(Rejection::Version {
+                    ours: VERSION,
+                    theirs: *theirs,
+                }));
+            }
+            Greeting::Foreign => return Ok(ServerFrame::Rejected(Rejection::NotPlurix)),
+        };
         if hello.cluster.is_some_and(|cluster| cluster != self.cluster) {
             return Ok(ServerFrame::Rejected(Rejection::WrongCluster(self.cluster)));
         }
@@ -305,6 +305,13 @@ mod tests {
 
     const CLUSTER: ClusterId = ClusterId([7; 16]);
 
+    fn pair() -> (Connection, Connection) {
+        let (a, b) = UnixStream::pair().unwrap();
+        let connection =
+            |stream| Connection::new(Stream::Unix(stream), HANDSHAKE_BYTES_MAX).unwrap();
+        (connection(a), connection(b))
+    }
+
     /// Shakes hands over a socket pair; answers what each side made of it.
     fn handshake(
         ours: Option<&str>,
@@ -312,9 +319,7 @@ mod tests {
         wanted: Option<ClusterId>,
     ) -> (Result<ClusterId, ConnectError>, Progress) {
         let secret = |text: Option<&str>| text.map(|text| Secret::new(text).unwrap());
-        let (a, b) = UnixStream::pair().unwrap();
-        let mut here = Connection::new(Stream::Unix(a), HANDSHAKE_BYTES_MAX).unwrap();
-        let there = Connection::new(Stream::Unix(b), HANDSHAKE_BYTES_MAX).unwrap();
+        let (mut here, there) = pair();
         let client_secret = secret(theirs);
         let client = std::thread::spawn(move || {
             let address = Address::Unix("pair".into());
@@ -383,42 +388,24 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_and_a_wrong_version_are_rejected() {
-        let (a, b) = UnixStream::pair().unwrap();
-        let mut here = Connection::new(Stream::Unix(a), HANDSHAKE_BYTES_MAX).unwrap();
-        let mut there = Connection::new(Stream::Unix(b), HANDSHAKE_BYTES_MAX).unwrap();
-        let nonce = Nonce::default();
-        for (hello, expected) in [
-            (
-                ClientHello {
-                    magic: *b"HTTP/1.1",
-                    version: 1,
-                    nonce,
-                    cluster: None,
-                },
-                Rejection::NotPlurix,
-            ),
-            (
-                ClientHello {
-                    magic: MAGIC,
-                    version: 99,
-                    nonce,
-                    cluster: None,
-                },
-                Rejection::Version {
-                    ours: VERSION,
-                    theirs: 99,
-                },
-            ),
+    fn strangers_and_other_versions_are_rejected() {
+        let version = |theirs| Rejection::Version {
+            ours: VERSION,
+            theirs,
+        };
+        for (magic, theirs, more, expected) in [
+            (*b"HTTP/1.1", VERSION, "", Rejection::NotPlurix),
+            (MAGIC, VERSION, "", Rejection::NotPlurix),
+            (MAGIC, 99, "", version(99)),
+            (MAGIC, 99, "fields of a later version", version(99)),
         ] {
-            there.queue(&hello).unwrap();
+            let (mut here, mut there) = pair();
+            there.queue(&(magic, theirs, more)).unwrap();
             there.flush().unwrap();
             here.receive().unwrap();
             let mut server = ServerHandshake::new(CLUSTER, None);
-            assert_eq!(
-                server.advance(&mut here).unwrap(),
-                Progress::Rejected(expected)
-            );
+            let progress = server.advance(&mut here).unwrap();
+            assert_eq!(progress, Progress::Rejected(expected));
         }
     }
 }
