@@ -1,6 +1,8 @@
 //! The page server's sockets: listeners, connections that shake hands, and connections that are
 //! open.
 
+mod farewell;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -49,9 +51,11 @@ enum Stage {
         since: Instant,
     },
     Open,
-    /// What is queued is sent, then it is closed.
+    /// It gets its last word; see [`farewell`].
     Closing {
         since: Instant,
+        /// Everything is sent, and our side is shut down.
+        is_said: bool,
     },
 }
 
@@ -212,6 +216,9 @@ impl Peers {
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
+        if matches!(peer.stage, Stage::Closing { .. }) {
+            return self.part(id);
+        }
         if flags.contains(EventFlags::OUT) && peer.blocked && self.flush(id) == Ok(true) {
             let what = What::Writable;
             heard.push(Heard {
@@ -283,21 +290,6 @@ impl Peers {
         Ok(sent)
     }
 
-    /// Closes the connection once what is queued is sent.
-    pub(super) fn close(&mut self, id: ConnectionId) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        match peer.connection.flush() {
-            Ok(false) => {
-                peer.stage = Stage::Closing {
-                    since: Instant::now(),
-                }
-            }
-            Ok(true) | Err(_) => self.remove(id),
-        }
-    }
-
     /// Turns away who takes too long to shake hands or to take a last message.
     pub(super) fn expire(&mut self) {
         let now = Instant::now();
@@ -305,7 +297,7 @@ impl Peers {
             .peers
             .iter()
             .filter(|(_, peer)| match peer.stage {
-                Stage::Stranger { since, .. } | Stage::Closing { since } => {
+                Stage::Stranger { since, .. } | Stage::Closing { since, .. } => {
                     now.duration_since(since) > HANDSHAKE_MAX
                 }
                 Stage::Open => false,

@@ -185,6 +185,7 @@ impl PageServer {
     fn end(mut self, connection: ConnectionId) -> Result<(), ServerError> {
         self.store.close_clean()?;
         let _ = self.peers.send(connection, &ToStation::Stopping);
+        self.peers.end();
         Ok(())
     }
 
