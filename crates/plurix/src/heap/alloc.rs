@@ -10,14 +10,21 @@ use crate::plain::Plain;
 use crate::ptr::{Pointee, Ptr};
 use crate::transaction::Transaction;
 
-static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
-
 /// A block just allocated.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Block {
-    pub(super) offset: u64,
-    /// How many of its first bytes may not be zero.
-    written: u64,
+enum Block {
+    /// One of a slab, at this offset.
+    Small(u64),
+    Run(Taken),
+}
+
+impl Block {
+    fn offset(self) -> u64 {
+        match self {
+            Self::Small(offset) => offset,
+            Self::Run(taken) => offset_of(taken.first),
+        }
+    }
 }
 
 impl Transaction<'_> {
@@ -28,16 +35,19 @@ impl Transaction<'_> {
     /// [`ErrorKind::OutOfMemory`] if there is no room; the transaction can go on.
     pub fn alloc<T: Plain>(&mut self, value: T) -> Result<Ptr<T>> {
         const { assert!(size_of::<T>() > 0, "a value in the heap has bytes") };
-        let ptr = Ptr::at(self.allocate(shape::<T>(1)?)?.offset);
+        let ptr = Ptr::at(self.allocate(shape::<T>(1)?)?.offset());
         self.set(ptr, value)?;
         Ok(ptr)
     }
 
-    /// Makes a slice of `count` zeros. Large slices are zero without being written unless their
-    /// memory was used before; then zeroing them counts among what the transaction changes.
+    /// Makes a slice of `count` zeros, of any length. Large slices are zero without being written
+    /// unless their memory was used before. Then a few MiB are zeroed here, and count among what the
+    /// transaction changes; for more than that the transaction runs again, after transactions of
+    /// their own have zeroed the free memory. They cannot do so with what this transaction frees
+    /// itself: free a large slice in one transaction and make the next in another.
     ///
     /// # Errors
-    /// As [`alloc`](Self::alloc).
+    /// As [`alloc`](Self::alloc); [`ErrorKind::Restart`] if the transaction must run again.
     pub fn alloc_slice<T: Plain>(&mut self, count: usize) -> Result<Ptr<[T]>> {
         const { assert!(size_of::<T>() > 0, "a value in the heap has bytes") };
         if count == 0 {
@@ -45,8 +55,11 @@ impl Transaction<'_> {
         }
         let shape = shape::<T>(count)?;
         let block = self.allocate(shape)?;
-        self.zero(block.offset, block.written.min(shape.bytes))?;
-        Ok(Ptr::slice_at(block.offset, count as u64))
+        match block {
+            Block::Small(offset) => self.zero(offset, shape.bytes)?,
+            Block::Run(taken) => self.zero_run(taken, shape.bytes)?,
+        }
+        Ok(Ptr::slice_at(block.offset(), count as u64))
     }
 
     /// Puts a copy of `values` into the heap.
@@ -59,7 +72,7 @@ impl Transaction<'_> {
             return Ok(empty_slice());
         }
         let block = self.allocate(shape::<T>(values.len())?)?;
-        let ptr = Ptr::slice_at(block.offset, values.len() as u64);
+        let ptr = Ptr::slice_at(block.offset(), values.len() as u64);
         self.prefetch(ptr);
         self.set_slice(ptr, values)?;
         Ok(ptr)
@@ -94,40 +107,23 @@ impl Transaction<'_> {
         let block = Allocator::new(self).allocate(shape)?;
         block.ok_or_else(|| ErrorKind::OutOfMemory { bytes }.into())
     }
-
-    /// Overwrites `bytes` bytes from `offset` on with zeros.
-    fn zero(&mut self, mut offset: u64, bytes: u64) -> Result<()> {
-        self.prefetch(Ptr::<[u8]>::slice_at(offset, bytes));
-        let end = offset + bytes;
-        while offset < end {
-            let count = (end - offset).min(PAGE_BYTES as u64);
-            let zeros = &ZEROS[..count as usize];
-            self.set_slice(Ptr::slice_at(offset, count), zeros)?;
-            offset += count;
-        }
-        Ok(())
-    }
 }
 
 impl Allocator<'_, '_> {
     /// Allocates a block of `shape`; `None` if there is no room.
     fn allocate(&mut self, shape: Shape) -> Result<Option<Block>> {
-        let (offset, written, bytes) = if let Some(class) = shape.class() {
-            let Some(offset) = self.take_block(class)? else {
-                return Ok(None);
-            };
-            let bytes = u64::from(CLASS_BYTES[class]);
-            (offset, bytes, bytes)
+        let (block, bytes) = if let Some(class) = shape.class() {
+            let block = self.take_block(class)?.map(Block::Small);
+            (block, i64::from(CLASS_BYTES[class]))
         } else {
             let pages = shape.pages();
-            let Some(taken) = self.take_run(pages)? else {
-                return Ok(None);
-            };
-            let written = offset_of(taken.written);
-            (offset_of(taken.first), written, offset_of(pages as u32))
+            let block = self.take_run(pages)?.map(Block::Run);
+            (block, offset_of(pages as u32) as i64)
         };
-        self.count(1, bytes as i64)?;
-        Ok(Some(Block { offset, written }))
+        if block.is_some() {
+            self.count(1, bytes)?;
+        }
+        Ok(block)
     }
 
     /// Frees the block of `shape` at `offset`; false if there is none.

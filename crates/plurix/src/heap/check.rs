@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::classes::{CLASS_BYTES, CLASSES, capacity};
 use super::layout::{Geometry, STRIPES};
-use super::runs::{ORDER_MAX, PageEntry, entry_at, free_list, offset_of, state};
+use super::runs::{ORDER_MAX, PageEntry, entry_at, free_list, offset_of, state, written_of};
 use super::slab::{Slab, idle, partial};
 use super::usage::{Usage, measure};
 use super::{corrupt, names, or_corrupt};
@@ -118,9 +118,10 @@ impl Census {
 
     fn add_free(&mut self, tx: &Transaction<'_>, page: u32, entry: &PageEntry) -> Result<u64> {
         let order = u32::from(entry.kind);
-        if order > ORDER_MAX || !page.is_multiple_of(1 << order) || entry.pages > 1 << order {
+        if order > ORDER_MAX || !page.is_multiple_of(1 << order) {
             return Err(corrupt("page map"));
         }
+        written_of(tx, page, order)?;
         let pages = 1 << order;
         let geometry = Geometry::of(tx.pages.0.len());
         let buddy = page ^ (1 << order);

@@ -9,6 +9,7 @@
 //!    │     └─► slab    small blocks: one-page slabs in arenas, one arena a station
 //!    │          │ pages, 16 at a time
 //!    └─► runs ◄─┘      large blocks: runs of pages by a buddy system over the page map
+//!         └─► scrub    zeroes what was used before
 //! ```
 //!
 //! All of it is written with [`Transaction::get`](crate::Transaction::get),
@@ -27,12 +28,16 @@ mod classes;
 pub(crate) mod layout;
 mod names;
 mod runs;
+mod scrub;
 mod slab;
 mod superblock;
 mod usage;
+mod written;
 
 pub use check::HeapReport;
 pub use names::Root;
+pub(crate) use runs::Taken;
+pub(crate) use scrub::OWN_BYTES_MAX;
 pub use usage::Usage;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -12,17 +12,19 @@
 //! other pages are zero. A new heap is a handful of blocks, so laying it out touches a handful of
 //! lines, however large it is.
 //!
-//! Each free block also knows how many of its first pages may have been written. The rest is still
-//! zero from the beginning, and is not zeroed again. Since runs are cut from the front, most of a
-//! heap stays like that.
+//! Each free block also knows which of its pages may have been written; the [`written`](super::written)
+//! range begins in the entry of its second page and ends in that of its first. The rest is zero, and
+//! is not zeroed again. Since runs are cut from the front, most of a heap stays like that.
 
 use plurix_wire::PAGE_BYTES;
 
 use super::layout::{FREE_RUNS, FREE_RUNS_STRIDE, PAGE_ENTRY_BYTES, PAGE_MAP};
+use super::written::Written;
 use super::{Allocator, corrupt};
 use crate::error::Result;
 use crate::plain;
 use crate::ptr::Ptr;
+use crate::transaction::Transaction;
 
 /// The largest order: half of the largest heap.
 pub(super) const ORDER_MAX: u32 = 31;
@@ -50,8 +52,8 @@ pub(super) struct PageEntry {
     pub(super) kind: u8,
     /// `SLAB`, `IDLE`: the arena.
     pub(super) arena: u16,
-    /// `RUN`: its length in pages. `FREE`: how many of the block's first pages may have been
-    /// written.
+    /// `RUN`: its length in pages. `FREE`: before which page the block's last written page lies;
+    /// in the entry of its second page: where the first one does.
     pub(super) pages: u32,
     /// `FREE`: the block before it in its list; 0 for none.
     pub(super) previous: u32,
@@ -72,11 +74,10 @@ pub(super) struct FreeList {
 }
 
 /// Pages that were free.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Taken {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
     pub(super) first: u32,
-    /// How many of the first pages may have been written; the others are zero.
-    pub(super) written: u32,
+    pub(super) written: Written,
 }
 
 impl Allocator<'_, '_> {
@@ -85,7 +86,7 @@ impl Allocator<'_, '_> {
         let mut first = self.geometry.first;
         while first < self.geometry.end {
             let order = block_order(first, self.geometry.end - first);
-            self.push(first as u32, order, 0)?;
+            self.push(first as u32, order, Written::NONE)?;
             first += 1 << order;
         }
         Ok(())
@@ -104,11 +105,11 @@ impl Allocator<'_, '_> {
             let mut at = pages;
             while at < 1 << order {
                 let rest = at.trailing_zeros();
-                let rest_written = written.saturating_sub(at as u32).min(1 << rest);
+                let rest_written = written.cut(at as u32, 1 << rest);
                 self.push(first + at as u32, rest, rest_written)?;
                 at += 1 << rest;
             }
-            let written = written.min(pages as u32);
+            let written = written.cut(0, pages as u32);
             return Ok(Some(Taken { first, written }));
         }
         Ok(None)
@@ -120,7 +121,7 @@ impl Allocator<'_, '_> {
         let (mut at, end) = (u64::from(first), u64::from(first) + u64::from(pages));
         while at < end {
             let order = block_order(at, end - at);
-            self.give_block(at as u32, order, 1 << order)?;
+            self.give_block(at as u32, order, Written::all(1 << order))?;
             at += 1 << order;
         }
         Ok(())
@@ -148,7 +149,7 @@ impl Allocator<'_, '_> {
     }
 
     /// Frees one block, joined with its buddy as long as that is free.
-    fn give_block(&mut self, mut page: u32, mut order: u32, mut written: u32) -> Result<()> {
+    fn give_block(&mut self, mut page: u32, mut order: u32, mut written: Written) -> Result<()> {
         while order < ORDER_MAX {
             let pages = 1 << order;
             let buddy = page ^ pages;
@@ -158,12 +159,11 @@ impl Allocator<'_, '_> {
                 break;
             }
             let theirs = self.unlink(buddy, order)?;
-            let (low, high) = if page < buddy {
-                (written, theirs)
+            written = if page < buddy {
+                written.join(theirs, pages)
             } else {
-                (theirs, written)
+                theirs.join(written, pages)
             };
-            written = if high > 0 { pages + high } else { low };
             page = page.min(buddy);
             order += 1;
         }
@@ -171,7 +171,7 @@ impl Allocator<'_, '_> {
     }
 
     /// Puts a block on the list of its order.
-    fn push(&mut self, page: u32, order: u32, written: u32) -> Result<()> {
+    fn push(&mut self, page: u32, order: u32, written: Written) -> Result<()> {
         let list = self.tx.get_mut(free_list(order))?;
         let next = list.first;
         list.first = page;
@@ -186,22 +186,22 @@ impl Allocator<'_, '_> {
         *self.entry_mut(page)? = PageEntry {
             state: state::FREE,
             kind: order as u8,
-            pages: written,
             next,
             ..PageEntry::default()
         };
-        Ok(())
+        self.set_written(page, order, written)
     }
 
-    /// Takes a block off its list; answers how many of its pages may have been written.
-    fn unlink(&mut self, page: u32, order: u32) -> Result<u32> {
+    /// Takes a block off its list; answers which of its pages may have been written.
+    fn unlink(&mut self, page: u32, order: u32) -> Result<Written> {
         let damaged = || corrupt("list of free pages");
         let pages = 1u32 << order;
         let entry = *self.entry(page)?;
         let whole = self.geometry.contains(u64::from(page), u64::from(pages));
-        if !entry.is_free(order) || !whole || !page.is_multiple_of(pages) || entry.pages > pages {
+        if !entry.is_free(order) || !whole || !page.is_multiple_of(pages) {
             return Err(damaged());
         }
+        let written = written_of(self.tx, page, order)?;
         if entry.next != 0 {
             let next = self.entry_mut(entry.next)?;
             if !next.is_free(order) || next.previous != page {
@@ -224,8 +224,33 @@ impl Allocator<'_, '_> {
             list.first = entry.next;
         }
         list.count = list.count.checked_sub(1).ok_or_else(damaged)?;
+        self.set_written(page, order, Written::NONE)?;
         *self.entry_mut(page)? = PageEntry::default();
-        Ok(entry.pages)
+        Ok(written)
+    }
+
+    /// Notes what may have been written of the free block of `order` at `page`. Both entries are on
+    /// one line.
+    pub(super) fn set_written(&mut self, page: u32, order: u32, written: Written) -> Result<()> {
+        self.entry_mut(page)?.pages = written.to;
+        if order > 0 {
+            self.entry_mut(page + 1)?.pages = written.from;
+        }
+        Ok(())
+    }
+}
+
+/// What may have been written of the free block of `order` at `page`.
+pub(super) fn written_of(tx: &Transaction<'_>, page: u32, order: u32) -> Result<Written> {
+    let to = tx.get(entry_at(page))?.pages;
+    let from = match order {
+        0 => 0,
+        _ => tx.get(entry_at(page + 1))?.pages,
+    };
+    if from <= to && to <= 1 << order {
+        Ok(Written { from, to })
+    } else {
+        Err(corrupt("list of free pages"))
     }
 }
 

@@ -21,6 +21,7 @@ use std::cell::Cell;
 use plurix_wire::Incarnation;
 
 use crate::error::{Error, ErrorKind};
+use crate::heap::Taken;
 use crate::station::{LocalPages, Shared};
 
 /// A running transaction. `&T` and `&mut T` lent by it are plain memory: the heap does not change
@@ -35,6 +36,9 @@ pub struct Transaction<'s> {
     /// The arena its allocations come from.
     pub(crate) arena: usize,
     pub(crate) incarnation: Incarnation,
+    /// How many bytes of large blocks it may zero itself; for more it is given up, so that they are
+    /// zeroed before it.
+    pub(crate) zeroing_left: u64,
 }
 
 /// Why a transaction must run again.
@@ -44,6 +48,8 @@ enum Poison {
     Lost,
     /// Waiting for a page failed for good; the next attempt to wait says why.
     Cut,
+    /// These pages, free before it, must be zeroed first.
+    Unscrubbed(Taken),
 }
 
 impl Transaction<'_> {
@@ -79,6 +85,11 @@ impl Transaction<'_> {
     /// Whether the leader counts this life of a station among the living, as of the snapshot.
     pub(crate) fn is_alive(&self, incarnation: Incarnation) -> bool {
         incarnation == self.incarnation || self.shared.driver().machine.is_alive(incarnation)
+    }
+
+    /// Gives the attempt up: it needs zeros where `taken` may have been written.
+    pub(crate) fn must_scrub(&self, taken: Taken) -> Error {
+        self.poisoned(Poison::Unscrubbed(taken))
     }
 
     fn poisoned(&self, poison: Poison) -> Error {

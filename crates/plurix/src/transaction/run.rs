@@ -8,12 +8,17 @@ use plurix_wire::message::{COMMIT_BYTES_MAX, CommitRefusal};
 
 use super::{Poison, Transaction};
 use crate::error::{ErrorKind, Result};
+use crate::heap::{OWN_BYTES_MAX, Taken};
 use crate::station::Station;
 
 /// The first back-off; doubled with each conflict in a row. About the time of one commit.
 const BACKOFF_MIN: Duration = Duration::from_micros(10);
 /// The longest back-off.
 const BACKOFF_MAX: Duration = Duration::from_millis(5);
+/// After so many times in a row that nothing could be zeroed beforehand, the transaction zeroes
+/// itself: the pages are free only in its own eyes. That another station took them each time is
+/// unlikely.
+const FRUITLESS_SCRUBS_MAX: u32 = 8;
 /// The pause between two attempts when the log is full.
 const LOG_FULL_PAUSE: Duration = Duration::from_millis(20);
 
@@ -24,6 +29,8 @@ enum Attempt<R> {
     Conflict,
     LogFull,
     SnapshotTooOld,
+    /// Memory that it was to have must be zeroed first.
+    Unscrubbed(Taken),
     /// The session ended under it; it has not happened.
     Lost,
 }
@@ -32,6 +39,7 @@ enum Attempt<R> {
 struct Patience {
     conflicts: u32,
     too_old: u32,
+    fruitless_scrubs: u32,
     log_full_since: Option<Instant>,
 }
 
@@ -74,10 +82,15 @@ impl Station {
         let mut patience = Patience {
             conflicts: 0,
             too_old: 0,
+            fruitless_scrubs: 0,
             log_full_since: None,
         };
         loop {
-            match self.attempt(body)? {
+            let zeroing_max = match patience.fruitless_scrubs {
+                FRUITLESS_SCRUBS_MAX.. => u64::MAX,
+                _ => OWN_BYTES_MAX,
+            };
+            match self.attempt(body, zeroing_max)? {
                 Attempt::Done(value) => return Ok(value),
                 failed => self.pause(&mut patience, &failed)?,
             }
@@ -89,6 +102,7 @@ impl Station {
     fn attempt<R>(
         &mut self,
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
+        zeroing_max: u64,
     ) -> Result<Attempt<R>> {
         let (arena, incarnation) = self.begin()?;
         let mut rollback = Rollback(Some(self));
@@ -101,6 +115,7 @@ impl Station {
             on_commit: Vec::new(),
             arena,
             incarnation,
+            zeroing_left: zeroing_max,
         };
         let result = body(&mut tx);
         let (poison, misses) = (tx.poison.get(), tx.misses.get());
@@ -114,7 +129,8 @@ impl Station {
                 station.shared.driver().machine.abort(&mut station.pages);
                 return match (poison, result) {
                     (Some(Poison::SnapshotTooOld), _) => Ok(Attempt::SnapshotTooOld),
-                    (Some(_), _) => Ok(Attempt::Lost),
+                    (Some(Poison::Unscrubbed(taken)), _) => Ok(Attempt::Unscrubbed(taken)),
+                    (Some(Poison::Lost | Poison::Cut), _) => Ok(Attempt::Lost),
                     (None, Err(error)) if matches!(error.kind(), ErrorKind::Restart) => {
                         Ok(Attempt::Conflict)
                     }
@@ -190,7 +206,7 @@ impl Station {
         Ok(Attempt::Done(value))
     }
 
-    /// Waits as long as the failed attempt makes sensible.
+    /// Waits as long as the failed attempt makes sensible, or does what it lacked.
     fn pause<R>(&mut self, patience: &mut Patience, failed: &Attempt<R>) -> Result<()> {
         let pause = match failed {
             Attempt::Conflict => {
@@ -218,6 +234,14 @@ impl Station {
                         tries: patience.too_old,
                     }
                     .into());
+                }
+                Duration::ZERO
+            }
+            Attempt::Unscrubbed(taken) => {
+                if self.scrub(*taken)? {
+                    patience.fruitless_scrubs = 0;
+                } else {
+                    patience.fruitless_scrubs += 1;
                 }
                 Duration::ZERO
             }

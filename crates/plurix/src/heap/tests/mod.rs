@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod damage;
+mod large;
 mod names;
 mod property;
 mod run_out;
