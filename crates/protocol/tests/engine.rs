@@ -7,8 +7,8 @@ use pair::{Pair, byte, line};
 use plurix_protocol::Time;
 use plurix_protocol::leader::{Durability, Leader, Settings};
 use plurix_protocol::station::{self, Miss, Outcome, Station};
-use plurix_wire::message::CommitRefusal;
-use plurix_wire::{CommitNumber, Generation, PageNumber, Term};
+use plurix_wire::message::{CommitRefusal, SessionRefusal};
+use plurix_wire::{CommitNumber, Generation, PageNumber, StationId, Term};
 
 /// Fetches a page for the running transaction.
 fn fetch(pair: &mut Pair, index: usize, page: u32) {
@@ -157,6 +157,57 @@ fn a_prefetch_asks_for_no_more_than_may_be_under_way() {
     pair.stations[0].prefetch(PageNumber(0), 1 << 18);
     pair.run();
     assert_eq!(pair.stations[0].state(), station::State::Active);
+}
+
+/// A station that was silent for so long that it was dropped, and another that took its number.
+fn robbed_of_its_number(wanted: Option<StationId>) -> Pair {
+    let mut pair = Pair::new(1, |_| {});
+    pair.join(station::Settings {
+        station: wanted,
+        ..Default::default()
+    });
+    assert_eq!(pair.stations[1].station(), Some(StationId(2)));
+    pair.silence(1);
+    pair.join(station::Settings::default());
+    assert_eq!(pair.stations[2].station(), Some(StationId(2)));
+    pair.reconnect(1);
+    assert_eq!(pair.stations[1].state(), station::State::Waiting);
+    pair.reconnect(1);
+    pair
+}
+
+#[test]
+fn a_number_that_was_only_assigned_is_given_up_when_somebody_else_has_it() {
+    let mut pair = robbed_of_its_number(None);
+    assert_eq!(pair.stations[1].state(), station::State::Waiting);
+    pair.reconnect(1);
+    assert_eq!(pair.stations[1].state(), station::State::Active);
+    assert_eq!(pair.stations[1].station(), Some(StationId(3)));
+    assert!(matches!(pair.write(1, 3, 1), Outcome::Committed(_)));
+    assert!(matches!(pair.write(2, 3, 2), Outcome::Committed(_)));
+}
+
+#[test]
+fn a_number_that_was_asked_for_is_asked_for_again() {
+    let mut pair = robbed_of_its_number(Some(StationId(2)));
+    let taken = station::State::Ended(SessionRefusal::StationTaken(StationId(2)));
+    assert_eq!(pair.stations[1].state(), taken);
+    pair.stations[2].leave();
+    pair.run();
+    pair.stations[1].retry();
+    pair.reconnect(1);
+    assert_eq!(pair.stations[1].station(), Some(StationId(2)));
+}
+
+#[test]
+fn a_number_that_nobody_took_is_had_again() {
+    let mut pair = Pair::new(2, |_| {});
+    pair.silence(0);
+    pair.silence(1);
+    for _ in 0..2 {
+        pair.reconnect(1);
+    }
+    assert_eq!(pair.stations[1].station(), Some(StationId(2)));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) struct Member {
     /// Counts processes, to tell a dead one's events.
     pub(crate) life: u64,
     pub(crate) frozen_until: Time,
-    /// The number that its successor asks for.
+    /// The number that its successor asks for, if any.
     number: Option<StationId>,
     pub(crate) random: Random,
     /// Transactions begun, over all lives.
@@ -50,6 +50,8 @@ pub(crate) struct Process {
     /// The generation of the newest welcome.
     pub(crate) generation: Generation,
     tick_at: Option<Time>,
+    /// Whether it asked for a number.
+    numbered: bool,
     refusals: u32,
 }
 
@@ -87,6 +89,7 @@ impl World {
             sight: Sight::default(),
             generation: Generation(0),
             tick_at: None,
+            numbered: member.number.is_some(),
             refusals: 0,
         });
         let life = member.life;
@@ -109,6 +112,9 @@ impl World {
         };
         member.life += 1;
         member.frozen_until = Time(0);
+        if self.plan.strangers && self.chance.chance(80) {
+            member.number = None;
+        }
         self.tally.crashes += 1;
         if let Some(connection) = process.connection {
             let lossy = self.chance.chance(50);
@@ -197,6 +203,11 @@ impl World {
                 let Some(process) = &mut member.process else {
                     return Ok(());
                 };
+                demand!(
+                    process.numbered,
+                    ORACLE,
+                    "station {index} insists on a number that it never asked for"
+                );
                 process.refusals += 1;
                 if process.refusals > REFUSALS_MAX {
                     // A stranger has taken the number while this one was away.

@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     pub(crate) chaos: Span,
     /// How many of a hundred transactions begin with a look at every page.
     pub(crate) audit_percent: u64,
+    /// Some of those that come after a crash ask for no number, and may be given that of a station
+    /// which is only away.
+    pub(crate) strangers: bool,
 }
 
 /// The log's disk.
@@ -114,6 +117,7 @@ impl Plan {
             faults: faults(random),
             chaos: Span::from_millis(random.within(200..1500)),
             audit_percent: random.pick(&[0, 5, 30]),
+            strangers: random.pick(&[false, true, false]),
         }
     }
 }

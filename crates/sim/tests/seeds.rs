@@ -3,7 +3,7 @@
 use plurix_sim::{Options, run};
 
 /// Seeds that found a bug, with what it was.
-const FOUND: [(u64, &str); 5] = [
+const FOUND: [(u64, &str); 6] = [
     (
         1,
         "a station asked to be called again at once, for ever, while its session opened",
@@ -20,6 +20,10 @@ const FOUND: [(u64, &str); 5] = [
     (
         421,
         "a transaction restarted at the snapshot that had been too old",
+    ),
+    (
+        170,
+        "a station insisted for ever on a number that it had never asked for",
     ),
 ];
 

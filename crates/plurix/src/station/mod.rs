@@ -136,7 +136,9 @@ impl Station {
         Ok(station)
     }
 
-    /// The station's number: small, stable, taken over by its successor after a crash.
+    /// The station's number: small, stable, taken over by its successor after a crash. One that
+    /// asked for no number in its [`Options`] has another if it was taken for dead, and its number
+    /// given away, before it came back.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.shared

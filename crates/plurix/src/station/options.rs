@@ -11,7 +11,8 @@ use crate::net::Secret;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// The number to take over, that of a predecessor; any if `None`.
+    /// The number to take over, that of a predecessor; any if `None`, and another one later if that
+    /// has to be.
     pub station: Option<u32>,
     /// It observes and sets up, and is not counted among the workers.
     pub observer: bool,

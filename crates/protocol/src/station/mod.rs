@@ -65,7 +65,8 @@ pub trait Pages: Install {
 /// Wishes and bounds of a station.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The number it wants, if any.
+    /// The number it wants, if any; it is given no other. A station without a wish asks for the
+    /// number that it had last, and takes another if somebody else has that by now.
     pub station: Option<StationId>,
     /// It runs no activities.
     pub observer: bool,
@@ -148,6 +149,8 @@ impl From<Answer> for Outcome {
 pub struct Station {
     settings: Settings,
     state: State,
+    /// What it asks for when it joins: the number it wants, else the one that it had last.
+    number: Option<StationId>,
     session: Option<Session>,
     cache: Cache,
     out: Outbox,
@@ -193,6 +196,7 @@ impl Station {
     pub fn new(settings: Settings) -> Self {
         let queue_bytes_max = settings.queue_bytes_max;
         Self {
+            number: settings.station,
             settings,
             state: State::Waiting,
             session: None,

@@ -40,7 +40,7 @@ impl Station {
         self.out.clear();
         let message = match &mut self.session {
             None => ToLeader::Join(Join {
-                station: self.settings.station,
+                station: self.number,
                 observer: self.settings.observer,
             }),
             Some(session) => {
@@ -131,7 +131,7 @@ impl Station {
             return Err(StreamError::Violation("a second welcome"));
         }
         self.state = State::Active;
-        self.settings.station = Some(welcome.station);
+        self.number = Some(welcome.station);
         let queue_bytes_max = self.settings.queue_bytes_max;
         match &mut self.session {
             Some(session) => {
@@ -159,8 +159,9 @@ impl Station {
         Ok(())
     }
 
-    /// The leader ends the session. If that is because it does not know this life any more, the
-    /// station begins a new one.
+    /// The leader ends the session, or begins none. If it does not know this life any more, the
+    /// station begins a new one, and if its number was only ever assigned to it and has been taken,
+    /// with another number.
     fn refused(&mut self, refusal: SessionRefusal) {
         match refusal {
             SessionRefusal::UnknownIncarnation | SessionRefusal::RolledBack { .. } => {
@@ -176,6 +177,11 @@ impl Station {
                     }
                     other => other,
                 };
+            }
+            SessionRefusal::StationTaken(_)
+                if self.settings.station.is_none() && self.number.take().is_some() =>
+            {
+                self.state = State::Waiting;
             }
             other => self.state = State::Ended(other),
         }

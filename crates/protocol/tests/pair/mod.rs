@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::station::{Install, Outcome, Pages, Station};
-use plurix_protocol::{ConnectionId, Time, station};
+use plurix_protocol::{ConnectionId, Span, Time, station};
 use plurix_wire::message::{PageLines, ToStation};
 use plurix_wire::{
     CommitNumber, LineMask, PAGE_BYTES, PageBytes, PageNumber, Section, Term, WriteSet,
@@ -64,6 +64,8 @@ pub(crate) struct Pair {
     pub(crate) memories: Vec<Memory>,
     /// Batches wait here while a station's connection is slow.
     pub(crate) slow: Vec<Option<Vec<ToStation>>>,
+    /// The connection that each station has, or had last.
+    connections: Vec<ConnectionId>,
     room: u64,
 }
 
@@ -80,17 +82,51 @@ impl Pair {
             stations: Vec::new(),
             memories: Vec::new(),
             slow: Vec::new(),
+            connections: Vec::new(),
             room: 1 << 20,
         };
         for _ in 0..count {
-            let mut station = Station::new(station::Settings::default());
-            station.connected(pair.now);
-            pair.stations.push(station);
-            pair.memories.push(Memory::default());
-            pair.slow.push(None);
-            pair.run();
+            pair.join(station::Settings::default());
         }
         pair
+    }
+
+    /// One more station joins.
+    pub(crate) fn join(&mut self, settings: station::Settings) {
+        let index = self.stations.len();
+        self.stations.push(Station::new(settings));
+        self.memories.push(Memory::default());
+        self.slow.push(None);
+        self.connections.push(ConnectionId(index as u64));
+        self.stations[index].connected(self.now);
+        self.run();
+    }
+
+    /// Nobody hears of a station for longer than the leader puts up with; the others live on.
+    pub(crate) fn silence(&mut self, index: usize) {
+        self.stations[index].disconnected();
+        let connection = self.connections[index];
+        let died = false;
+        self.leader
+            .handle(self.now, Event::Closed { connection, died });
+        let end = self.now + Settings::new(HEAP_BYTES, Durability::Memory).resume_max + Span(1);
+        while self.now <= end {
+            for station in &mut self.stations {
+                station.tick(self.now);
+            }
+            self.run();
+            self.now = self.leader.next_timeout().max(self.now + Span(1));
+            self.leader.handle(self.now, Event::Tick);
+            self.run();
+        }
+    }
+
+    /// A station makes a new connection.
+    pub(crate) fn reconnect(&mut self, index: usize) {
+        self.connections[index].0 += 100;
+        self.stations[index].disconnected();
+        self.stations[index].connected(self.now);
+        self.run();
     }
 
     /// Carries messages both ways until nothing is left to say.
@@ -101,7 +137,7 @@ impl Pair {
                 while let Some(message) = self.stations[index].poll().cloned() {
                     quiet = false;
                     self.leader.handle(self.now, Event::Room(self.room));
-                    let connection = ConnectionId(index as u64);
+                    let connection = self.connections[index];
                     self.leader.handle(
                         self.now,
                         Event::Message {
@@ -143,7 +179,8 @@ impl Pair {
     }
 
     fn hear(&mut self, connection: ConnectionId, message: ToStation) {
-        let index = connection.0 as usize;
+        let index = self.connections.iter().position(|&its| its == connection);
+        let index = index.expect("a connection of one of the stations");
         match &mut self.slow[index] {
             Some(waiting) => waiting.push(message),
             None => self.stations[index]
