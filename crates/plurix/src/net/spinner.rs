@@ -15,6 +15,9 @@
 //!                       |
 //!                       +--kept, twice in a row-------> sleep, and do not ask for 1, 2 ... 256 ms
 //! ```
+//!
+//! What is awaited may also be far away, such as a disk. Who has asked twice to the end in vain
+//! sleeps at once for a while, too.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,6 +44,8 @@ pub(crate) struct Spinner {
     looks: u32,
     /// The last offer was taken by somebody who kept the processor.
     kept: bool,
+    /// The last wait was asked through to the end, for nothing.
+    in_vain: bool,
     /// Nothing is asked before this.
     rested: Instant,
     rest: Duration,
@@ -53,6 +58,7 @@ impl Spinner {
             spin,
             looks: LOOKS_MAX,
             kept: false,
+            in_vain: false,
             rested: Instant::now(),
             rest: Duration::ZERO,
         }
@@ -60,11 +66,30 @@ impl Spinner {
 
     /// Until when to ask in a wait that begins now; `begin` if not at all.
     pub(crate) fn until(&self, begin: Instant) -> Instant {
-        if begin < self.rested {
+        if self.is_resting(begin) {
             begin
         } else {
             begin + self.spin
         }
+    }
+
+    /// Whether a wait at `now` sleeps at once, because others need the processor, or because the
+    /// answer takes longer than one asks.
+    pub(crate) fn is_resting(&self, now: Instant) -> bool {
+        now < self.rested
+    }
+
+    /// The time for asking was over at `now`, and nothing had come.
+    pub(crate) fn asked_in_vain(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.in_vain, true) {
+            // Never for longer: the next thing that is waited for may be quick.
+            self.rested = now + REST_MIN;
+        }
+    }
+
+    /// Something came while it was asked for.
+    pub(crate) fn found(&mut self) {
+        self.in_vain = false;
     }
 
     /// How often to look at the socket before the next offer.
@@ -163,10 +188,24 @@ mod tests {
     fn once_the_machine_is_quiet_a_computation_costs_little() {
         let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
-        (0..20).for_each(|_| drop(spinner.offered(now, now + KEPT)));
+        for _ in 0..20 {
+            spinner.offered(now, now + KEPT);
+        }
         (0..20).for_each(|_| assert!(spinner.offered(now, now)));
         spinner.offered(now, now + KEPT);
         spinner.offered(now, now + KEPT);
         assert_eq!(spinner.rested, now + KEPT + REST_MIN);
+    }
+
+    #[test]
+    fn what_takes_longer_than_one_asks_is_slept_for() {
+        let mut spinner = Spinner::new(LONG);
+        let now = Instant::now();
+        spinner.asked_in_vain(now);
+        spinner.found();
+        spinner.asked_in_vain(now);
+        assert!(!spinner.is_resting(now));
+        spinner.asked_in_vain(now);
+        assert!(spinner.is_resting(now) && !spinner.is_resting(now + REST_MIN));
     }
 }

@@ -57,11 +57,13 @@ impl PageServer {
     /// Waits for something to do: asks the sockets for a while, then sleeps.
     fn listen(&mut self, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
         let mut now = Instant::now();
-        let end = self.spinner.until(now);
+        let begin = now;
+        let mut end = self.spinner.until(begin);
         while now < end {
             for _ in 0..self.spinner.looks() {
                 self.peers.look(heard)?;
                 if !heard.is_empty() {
+                    self.spinner.found();
                     return Ok(());
                 }
             }
@@ -69,9 +71,12 @@ impl PageServer {
                 return Ok(());
             }
             if !self.spinner.offer() {
-                break;
+                end = begin;
             }
             now = Instant::now();
+        }
+        if end > begin {
+            self.spinner.asked_in_vain(now);
         }
         let due = Duration::from_nanos(self.leader.next_timeout().since(self.now()).0);
         self.peers.wait(due, heard)

@@ -192,8 +192,13 @@ impl Driver {
             }
             received = false;
             if self.looked >= spin_end {
+                if spin_end > begin {
+                    self.spinner.asked_in_vain(self.looked);
+                    spin_end = begin;
+                }
                 received = self.sleep(end);
             } else if self.ask() {
+                self.spinner.found();
                 received = true;
             } else if !self.spinner.offer() {
                 spin_end = begin;
@@ -214,8 +219,11 @@ impl Driver {
     /// Sleeps until something arrives, a heartbeat is due, or `end`; answers whether something was
     /// received. What fails here shows itself in the next read.
     fn sleep(&mut self, end: Option<Instant>) -> bool {
+        // Who sleeps in a read of a Unix socket is woken, too, when the other side reads: no harm
+        // where the processor has nothing else to do, and a waste where others need it.
         if let (Some(connection), None) = (&mut self.connection, end)
             && !connection.is_sending()
+            && !self.spinner.is_resting(self.looked)
         {
             // A heartbeat may be late by the little that this sleeps at most.
             return connection.receive_waiting().unwrap_or(false);
