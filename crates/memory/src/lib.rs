@@ -49,6 +49,7 @@ mod diff;
 mod error;
 mod heap;
 mod mapped_file;
+mod pages;
 mod sys;
 
 pub use error::{AccessError, Error};

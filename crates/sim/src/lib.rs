@@ -20,7 +20,6 @@
 
 mod canary;
 mod member;
-mod memory;
 mod nemesis;
 mod network;
 mod oracle;

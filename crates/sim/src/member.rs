@@ -7,12 +7,12 @@
 //!                       +--- closed ---+
 //! ```
 
+use plurix_memory::HeapMemory;
 use plurix_protocol::station::{Settings, State, Station};
 use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_wire::message::{Request, SessionRefusal, ToLeader, ToStation};
 use plurix_wire::{CommitId, Generation, StationId, frame};
 
-use crate::memory::Memory;
 use crate::network::Side;
 use crate::oracle::session::Sight;
 use crate::oracle::{Violation, demand};
@@ -43,7 +43,7 @@ pub(crate) struct Member {
 /// The running station.
 pub(crate) struct Process {
     pub(crate) station: Station,
-    pub(crate) memory: Memory,
+    pub(crate) memory: HeapMemory,
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) program: Program,
     pub(crate) sight: Sight,
@@ -83,7 +83,8 @@ impl World {
         member.life += 1;
         member.process = Some(Process {
             station: Station::new(settings),
-            memory: Memory::new(self.plan.leader.heap_bytes),
+            memory: HeapMemory::emulated(self.plan.leader.heap_bytes)
+                .expect("a small heap can be allocated"),
             connection: None,
             program: Program::default(),
             sight: Sight::default(),

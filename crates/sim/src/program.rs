@@ -202,7 +202,7 @@ impl World {
         };
         if member.random.chance(workload.evict_percent) {
             let random = &mut member.random;
-            let present: Vec<PageNumber> = process.memory.0.present_pages().collect();
+            let present: Vec<PageNumber> = process.memory.present_pages().collect();
             let victims = present.into_iter().filter(|_| random.chance(50));
             process.station.evict(victims, &mut process.memory);
         }
@@ -291,13 +291,13 @@ impl World {
             self.tally.aborts += 1;
             return self.give_up(index, "aborts");
         }
-        let writes = process.memory.0.write_set();
+        let writes = process.memory.write_set();
         if writes.is_empty() {
             self.tally.read_only += 1;
             process.program.tries = 0;
             return self.give_up(index, "only read");
         }
-        let reads = process.memory.reads();
+        let reads = process.memory.read_set();
         process.station.commit(reads, writes);
         process.program.at = At::Committing;
     }
@@ -385,7 +385,7 @@ fn perform(
     value: [u8; 8],
     check: impl Fn(&Attempt, Range<u64>, &[u8]) -> Result<(), Violation>,
 ) -> Result<Result<(), Violation>, AccessError> {
-    let heap = &mut process.memory.0;
+    let heap = &mut process.memory;
     let attempt = &mut process.program.attempt;
     let register = |offset: u64| offset..offset + REGISTER_BYTES;
     let (range, new, old) = match step {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use plurix_memory::HeapMemory;
 use plurix_protocol::leader::{Command, Event, Leader, Settings};
-use plurix_protocol::station::{Install, Miss, Outcome, Pages, Station};
+use plurix_protocol::station::{Miss, Outcome, Station};
 use plurix_protocol::{ConnectionId, Time};
 use plurix_store::{Options, RealDisk, Store, boot_id};
 use plurix_wire::message::{ToLeader, ToStation};
 use plurix_wire::record::Body;
-use plurix_wire::{ClusterId, PAGE_BYTES, PageBytes, PageNumber, Section, WriteSetBuilder, frame};
+use plurix_wire::{ClusterId, PAGE_BYTES, PageNumber, WriteSetBuilder, frame};
 
 use super::cells::{cell, page_of};
 use crate::figure::{Figure, Spread, Target, number};
@@ -118,41 +118,10 @@ fn clock_ns() -> f64 {
     (monotonic_ns() - begun) as f64 / f64::from(TIMES)
 }
 
-/// The pages of the station.
-struct LocalPages(HeapMemory);
-
-impl Install for LocalPages {
-    fn install(&self, page: PageNumber, bytes: &PageBytes) {
-        self.0.install(page, bytes);
-    }
-
-    fn install_zero(&self, page: PageNumber) {
-        self.0.install_zero(page);
-    }
-}
-
-impl Pages for LocalPages {
-    fn apply(&mut self, section: &Section<'_>) {
-        self.0.apply(section);
-    }
-
-    fn evict(&mut self, page: PageNumber) {
-        self.0.evict(page);
-    }
-
-    fn finish(&mut self) {
-        self.0.finish();
-    }
-
-    fn rollback(&mut self) {
-        self.0.rollback();
-    }
-}
-
 /// A station and a page server, without what lies between them.
 struct Pair {
     station: Station,
-    pages: LocalPages,
+    pages: HeapMemory,
     leader: Leader,
     store: Store<RealDisk>,
     now: Time,
@@ -178,7 +147,7 @@ impl Pair {
         station.connected(Time(0));
         let mut pair = Self {
             station,
-            pages: LocalPages(HeapMemory::reserve(HEAP_BYTES)?),
+            pages: HeapMemory::reserve(HEAP_BYTES)?,
             leader,
             store,
             now: Time(1),
@@ -213,7 +182,7 @@ impl Pair {
     /// Fetches a page.
     fn install(&mut self, page: PageNumber) -> Result<()> {
         self.station.begin(&mut self.pages).context("a member")?;
-        while !self.pages.0.is_present(page) {
+        while !self.pages.is_present(page) {
             if self.station.miss(page, &self.pages) == Miss::Pending {
                 self.exchange()?;
             }
@@ -277,7 +246,7 @@ impl Pair {
         times[6] = monotonic_ns();
         let found = self.station.miss(page, &self.pages);
         ensure!(found == Miss::Installed, "page {page} arrives: {found:?}");
-        black_box(self.pages.0.read::<u64>(page.offset())?);
+        black_box(self.pages.read::<u64>(page.offset())?);
         self.station.abort(&mut self.pages);
         times[7] = monotonic_ns();
         Ok(times)
@@ -287,7 +256,7 @@ impl Pair {
         let (read, written) = (random.below(CELL_PAGES), random.below(CELL_PAGES));
         let value = random.next();
         self.station.begin(&mut self.pages).context("a member")?;
-        let heap = &mut self.pages.0;
+        let heap = &mut self.pages;
         let seen = *heap.read::<u64>(cell(read, LINE).offset())?;
         *heap.open::<u64>(cell(CELL_PAGES + written, LINE).offset())? = value ^ (seen & 1);
         let writes = heap.write_set();

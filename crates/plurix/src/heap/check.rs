@@ -73,7 +73,7 @@ struct Census {
 impl Census {
     /// Walks the map from end to end, so that no page is counted twice or left out.
     fn of_map(tx: &Transaction<'_>) -> Result<Self> {
-        let geometry = Geometry::of(tx.pages.0.len());
+        let geometry = Geometry::of(tx.pages.len());
         let mut census = Self {
             empty: vec![0; STRIPES],
             ..Self::default()
@@ -123,7 +123,7 @@ impl Census {
         }
         written_of(tx, page, order)?;
         let pages = 1 << order;
-        let geometry = Geometry::of(tx.pages.0.len());
+        let geometry = Geometry::of(tx.pages.len());
         let buddy = page ^ (1 << order);
         if order < ORDER_MAX
             && geometry.contains(u64::from(buddy), pages)
@@ -254,7 +254,7 @@ impl Census {
 /// Checks that nothing begins inside a run.
 fn check_inside(tx: &Transaction<'_>, first: u32, pages: u64) -> Result<()> {
     let (mut page, end) = (u64::from(first) + 1, u64::from(first) + pages);
-    if pages == 0 || end > Geometry::of(tx.pages.0.len()).end {
+    if pages == 0 || end > Geometry::of(tx.pages.len()).end {
         return Err(corrupt("page map"));
     }
     while page < end {

@@ -63,7 +63,7 @@ struct Allocator<'a, 's> {
 
 impl<'a, 's> Allocator<'a, 's> {
     fn new(tx: &'a mut Transaction<'s>) -> Self {
-        let geometry = Geometry::of(tx.pages.0.len());
+        let geometry = Geometry::of(tx.pages.len());
         Self { tx, geometry }
     }
 }

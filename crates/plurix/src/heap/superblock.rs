@@ -29,7 +29,7 @@ struct Superblock {
 /// Checks the heap's format, and lays the heap out if nobody has. Of two stations that do so at
 /// once, one commits; the other runs again and finds it done.
 pub(super) fn open(tx: &mut Transaction<'_>) -> Result<()> {
-    let heap_bytes = tx.pages.0.len();
+    let heap_bytes = tx.pages.len();
     let geometry = Geometry::of(heap_bytes);
     let expected = Superblock {
         magic: MAGIC,

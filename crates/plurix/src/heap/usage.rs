@@ -76,7 +76,7 @@ pub(super) fn measure(tx: &Transaction<'_>) -> Result<Usage> {
         let pages = tx.get(free_list(order))?.count.saturating_mul(1 << order);
         free_pages = free_pages.saturating_add(pages);
     }
-    let heap_bytes = tx.pages.0.len();
+    let heap_bytes = tx.pages.len();
     let program_pages = Geometry::of(heap_bytes).pages();
     let counters = || corrupt("allocation counters");
     if free_pages > program_pages {

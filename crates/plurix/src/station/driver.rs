@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plurix_memory::HeapMemory;
 use plurix_protocol::Time;
 use plurix_protocol::station::{State, Station as Machine};
 use plurix_wire::ClusterId;
 use plurix_wire::message::{SessionRefusal, ToStation};
 
 use super::options::Options;
-use super::pages::LocalPages;
 use crate::error::{ErrorKind, Result};
 use crate::net::handshake::{ConnectError, connect};
 use crate::net::{Address, Connection, NetError, Spinner};
@@ -115,7 +115,7 @@ impl Driver {
 
     /// Gives up the commit under way. Memory may lack what it changed, so that no transaction of
     /// this station may begin any more.
-    pub(crate) fn abandon(&mut self, pages: &mut LocalPages) {
+    pub(crate) fn abandon(&mut self, pages: &mut HeapMemory) {
         self.machine.give_up(pages);
         self.abandoned = true;
     }

@@ -2,7 +2,6 @@
 
 mod driver;
 mod options;
-mod pages;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +18,6 @@ use crate::error::{ErrorKind, Result};
 use crate::net::Address;
 use driver::Driver;
 pub use options::Options;
-pub(crate) use pages::LocalPages;
 
 /// The service thread looks after the session this often while the program computes.
 const SERVICE_PERIOD: Duration = Duration::from_millis(20);
@@ -31,7 +29,7 @@ const SERVICE_PERIOD: Duration = Duration::from_millis(20);
 /// heap, and what it had not never happened.
 #[derive(Debug)]
 pub struct Station {
-    pub(crate) pages: LocalPages,
+    pub(crate) pages: HeapMemory,
     pub(crate) shared: Arc<Shared>,
     service: Option<JoinHandle<()>>,
     pub(crate) registry: Registry,
@@ -125,7 +123,7 @@ impl Station {
         });
         let service = serve(Arc::clone(&shared))?;
         let mut station = Self {
-            pages: LocalPages(memory),
+            pages: memory,
             shared,
             service: Some(service),
             registry: Registry::default(),

@@ -19,7 +19,7 @@ impl Transaction<'_> {
     /// that cannot be one; [`ErrorKind::Restart`] if the transaction must run again.
     #[inline]
     pub fn get<T: Pointee + ?Sized>(&self, ptr: Ptr<T>) -> Result<&T> {
-        match T::read(&self.pages.0, ptr.repr()) {
+        match T::read(self.pages, ptr.repr()) {
             Ok(value) if !ptr.is_null() => Ok(value),
             Ok(_) => Err(ErrorKind::Null.into()),
             Err(error) => self.get_missing(ptr, error),
@@ -35,7 +35,7 @@ impl Transaction<'_> {
         let mut error = error;
         loop {
             self.resolve(error)?;
-            match T::read(&self.pages.0, ptr.repr()) {
+            match T::read(self.pages, ptr.repr()) {
                 Ok(value) => return Ok(value),
                 Err(next) => error = next,
             }
@@ -50,13 +50,13 @@ impl Transaction<'_> {
     #[inline]
     pub fn get_mut<T: Pointee + ?Sized>(&mut self, ptr: Ptr<T>) -> Result<&mut T> {
         // Opened twice because of the borrow checker: the second time is a test of two bits.
-        if let Err(error) = T::open(&mut self.pages.0, ptr.repr()) {
+        if let Err(error) = T::open(self.pages, ptr.repr()) {
             self.open_missing(ptr, error)?;
         }
         if ptr.is_null() {
             return Err(ErrorKind::Null.into());
         }
-        T::open(&mut self.pages.0, ptr.repr()).map_err(|error| ErrorKind::from(error).into())
+        T::open(self.pages, ptr.repr()).map_err(|error| ErrorKind::from(error).into())
     }
 
     #[cold]
@@ -65,7 +65,7 @@ impl Transaction<'_> {
         let mut error = error;
         loop {
             self.resolve(error)?;
-            match T::open(&mut self.pages.0, ptr.repr()) {
+            match T::open(self.pages, ptr.repr()) {
                 Ok(_) => return Ok(()),
                 Err(next) => error = next,
             }
@@ -83,7 +83,7 @@ impl Transaction<'_> {
         for ptr in ptrs {
             self.get_mut(ptr)?;
         }
-        let opened = self.pages.0.open_many(ptrs.map(Ptr::offset));
+        let opened = self.pages.open_many(ptrs.map(Ptr::offset));
         opened.map_err(|error| ErrorKind::from(error).into())
     }
 
@@ -114,7 +114,7 @@ impl Transaction<'_> {
         if ptr.is_null() {
             return Err(ErrorKind::Null.into());
         }
-        while let Err(error) = self.pages.0.overwrite(ptr.offset(), bytes) {
+        while let Err(error) = self.pages.overwrite(ptr.offset(), bytes) {
             self.resolve(error)?;
         }
         Ok(())
@@ -124,11 +124,11 @@ impl Transaction<'_> {
     pub fn prefetch<T: Pointee + ?Sized>(&self, ptr: Ptr<T>) {
         let (offset, bytes) = (ptr.offset(), T::bytes(ptr.repr()).unwrap_or(0));
         let end = offset.saturating_add(bytes);
-        if offset == 0 || bytes == 0 || end > self.pages.0.len() {
+        if offset == 0 || bytes == 0 || end > self.pages.len() {
             return; // The access that follows says what is wrong.
         }
         let (first, last) = (PageNumber::of(offset), PageNumber::of(end - 1));
-        let absent = (first.0..=last.0).any(|page| !self.pages.0.is_present(PageNumber(page)));
+        let absent = (first.0..=last.0).any(|page| !self.pages.is_present(PageNumber(page)));
         if absent {
             self.shared
                 .driver()
@@ -148,7 +148,7 @@ impl Transaction<'_> {
         self.misses.set(self.misses.get() + 1);
         let mut driver = self.shared.driver();
         loop {
-            match driver.machine.miss(page, &*self.pages) {
+            match driver.machine.miss(page, self.pages) {
                 Miss::Installed => return Ok(()),
                 Miss::SnapshotTooOld => return Err(self.poisoned(Poison::SnapshotTooOld)),
                 Miss::Lost => return Err(self.poisoned(Poison::Lost)),

@@ -18,16 +18,17 @@ mod run;
 
 use std::cell::Cell;
 
+use plurix_memory::HeapMemory;
 use plurix_wire::Incarnation;
 
 use crate::error::{Error, ErrorKind};
 use crate::heap::Taken;
-use crate::station::{LocalPages, Shared};
+use crate::station::Shared;
 
 /// A running transaction. `&T` and `&mut T` lent by it are plain memory: the heap does not change
 /// beneath them.
 pub struct Transaction<'s> {
-    pub(crate) pages: &'s mut LocalPages,
+    pub(crate) pages: &'s mut HeapMemory,
     pub(crate) shared: &'s Shared,
     /// Why it cannot succeed any more.
     poison: Cell<Option<Poison>>,

@@ -166,9 +166,9 @@ impl Station {
     }
 
     fn commit<R>(&mut self, value: R, on_commit: Vec<Box<dyn FnOnce()>>) -> Result<Attempt<R>> {
-        let changed = self.pages.0.has_writes();
+        let changed = self.pages.has_writes();
         let writes = if changed {
-            self.pages.0.write_set()
+            self.pages.write_set()
         } else {
             Default::default()
         };
@@ -186,7 +186,7 @@ impl Station {
             }
             self.statistics.reads += 1;
         } else {
-            driver.machine.commit(self.pages.0.read_set(), writes);
+            driver.machine.commit(self.pages.read_set(), writes);
             if let Err(error) = driver.wait(None, |machine| machine.is_answered()) {
                 // The station cannot go on; whether this commit happened, nobody here can say.
                 driver.abandon(&mut self.pages);

@@ -3,11 +3,11 @@
 //!
 //! Source: the liveness half of a simulation in two phases, as TigerBeetle's VOPR has it.
 
+use plurix_memory::HeapMemory;
 use plurix_protocol::leader::Leader;
 use plurix_wire::{CommitNumber, PAGE_BYTES, PageNumber};
 
 use super::{Model, Violation, demand};
-use crate::memory::Memory;
 
 const ORACLE: &str = "convergence";
 
@@ -37,7 +37,7 @@ pub(crate) fn leader(model: &Model, leader: &Leader, pages: u64) -> Result<(), V
 /// Judges one station, whose last transaction began at `snapshot`, against the leader.
 pub(crate) fn station(
     leader: &Leader,
-    memory: &Memory,
+    memory: &HeapMemory,
     held: usize,
     snapshot: CommitNumber,
 ) -> Result<(), Violation> {
@@ -48,15 +48,15 @@ pub(crate) fn station(
         leader.number()
     );
     demand!(
-        memory.0.present_count() == held,
+        memory.present_count() == held,
         ORACLE,
         "a station has {} pages in memory and holds {held}",
-        memory.0.present_count()
+        memory.present_count()
     );
-    for page in memory.0.present_pages() {
+    for page in memory.present_pages() {
         let expected = leader.page(page).map_or(&[0; PAGE_BYTES], |bytes| bytes);
         demand!(
-            memory.0.page_bytes(page) == Some(expected),
+            memory.page_bytes(page) == Some(expected),
             ORACLE,
             "page {page} of a station differs from the leader's"
         );

@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
+use plurix_memory::HeapMemory;
 use plurix_wire::PageNumber;
 
 use super::{Attempt, Model, Moment, Violation, demand};
-use crate::memory::Memory;
 
 const ORACLE: &str = "opacity";
 
@@ -33,10 +33,10 @@ pub(crate) fn read(
 }
 
 /// Judges all of a station's memory, when no transaction has changed it.
-pub(crate) fn memory(model: &Model, memory: &Memory, at: Moment) -> Result<(), Violation> {
-    for page in memory.0.present_pages() {
+pub(crate) fn memory(model: &Model, memory: &HeapMemory, at: Moment) -> Result<(), Violation> {
+    for page in memory.present_pages() {
         let expected = model.page(page, at);
-        let found = memory.0.page_bytes(page).expect("present");
+        let found = memory.page_bytes(page).expect("present");
         let differs = found.iter().zip(&expected[..]).position(|(a, b)| a != b);
         demand!(
             differs.is_none(),
