@@ -1,6 +1,7 @@
-//! Measures the log: appends, syncs against the disk's own speed, and replay.
+//! Measures how fast the log grows: appends, and syncs against the disk's own speed. How fast it is
+//! read again, the benchmark `replay` of plurix-lab tells.
 //!
-//! `cargo run --release -p plurix-store --example replay -- [DIRECTORY]`, where the directory
+//! `cargo run --release -p plurix-store --example append -- [DIRECTORY]`, where the directory
 //! chooses the file system; without one, that of the system's temporary files.
 
 #![allow(
@@ -10,7 +11,6 @@
 
 use std::error::Error;
 use std::fs::OpenOptions;
-use std::hint::black_box;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,7 +33,6 @@ fn main() -> Result<()> {
         .map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = tempfile::tempdir_in(parent)?;
     append(&directory.path().join("memory"))?;
-    replay(&directory.path().join("memory"))?;
     start(&directory.path().join("new"))?;
     sync(directory.path())
 }
@@ -107,40 +106,6 @@ fn append(path: &Path) -> Result<()> {
         COMMITS as f64 / took.as_secs_f64() / 1e6,
         waited.as_secs_f64() * 1e3,
     );
-    Ok(())
-}
-
-fn replay(path: &Path) -> Result<()> {
-    let mut heap = vec![0_u8; HEAP_PAGES as usize * PAGE_BYTES];
-    for round in 1..=3 {
-        let mut store = open(path, Durability::Memory)?;
-        let begun = Instant::now();
-        let recovered = store.replay(|record| {
-            let Body::Commit { writes, .. } = &record.body else {
-                return Ok(());
-            };
-            for section in writes.sections() {
-                let page = section.page().offset() as usize;
-                for run in section.runs() {
-                    let at = page + usize::from(run.offset);
-                    let target = heap.get_mut(at..at + run.bytes.len());
-                    target
-                        .ok_or("page beyond the heap")?
-                        .copy_from_slice(run.bytes);
-                }
-            }
-            Ok::<_, &str>(())
-        })?;
-        let took = begun.elapsed();
-        println!(
-            "replay {round}: {:.2} M commits/s ({} records, {} MiB, {:.0} ms)",
-            recovered.records as f64 / took.as_secs_f64() / 1e6,
-            recovered.records,
-            recovered.bytes >> 20,
-            took.as_secs_f64() * 1e3,
-        );
-    }
-    black_box(&heap);
     Ok(())
 }
 
