@@ -10,6 +10,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
 mod arguments;
+mod contact;
 mod join;
 mod output;
 mod page_server;

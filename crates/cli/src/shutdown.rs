@@ -1,11 +1,9 @@
 //! `plurix shutdown`: ends a page server, and with it its stations, from any machine.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use plurix::net::{Address, Secret};
 
 use crate::Exit;
+use crate::contact::Contact;
 
 const EXAMPLES: &str = "\
 Example:
@@ -16,20 +14,12 @@ The heap stays in the page server's directory; the same page-server command cont
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The page server: HOST:PORT, or unix:PATH.
-    #[arg(long, value_name = "ADDR")]
-    join: Address,
-    /// The cluster's shared secret.
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    contact: Contact,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
-    let secret = options
-        .secret_file
-        .as_deref()
-        .map(Secret::from_file)
-        .transpose()?;
-    plurix::shutdown(&options.join, secret.as_ref())?;
+    let secret = options.contact.secret()?;
+    plurix::shutdown(&options.contact.address, secret.as_ref())?;
     Ok(Exit::Done)
 }

@@ -1,16 +1,15 @@
 //! `plurix station`: a member that runs the activities of all programs.
 
-use std::path::PathBuf;
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use plurix::net::{Address, Secret};
 use plurix::{ErrorKind, Interrupt, Station};
 use rustix::process::Signal;
 
+use crate::contact::Contact;
 use crate::join::{is_lost_session, is_shutdown, join};
 use crate::ready::{Ready, StationReady};
 use crate::supervised::Supervised;
@@ -29,15 +28,11 @@ does no harm: others do its work again.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The page server: HOST:PORT, or unix:PATH.
-    #[arg(long, value_name = "ADDR")]
-    join: Address,
+    #[command(flatten)]
+    contact: Contact,
     /// Take this number over, that of a predecessor [default: the smallest free one].
     #[arg(long, value_name = "N")]
     station: Option<u32>,
-    /// The cluster's shared secret.
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
     /// How long to wait for a page server that is away, now or later.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     patience: Duration,
@@ -88,11 +83,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let mut wished = plurix::Options::default();
     wished.station = options.station;
     wished.patience = options.patience;
-    wished.secret = options
-        .secret_file
-        .as_deref()
-        .map(Secret::from_file)
-        .transpose()?;
+    wished.secret = options.contact.secret()?;
     let ending = Arc::new(Ending::default());
     let handler = Arc::clone(&ending);
     signals::on_stop(move || handler.ask())?;
@@ -115,7 +106,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
 /// One membership, from the join to its end.
 fn live(options: &Options, wished: &plurix::Options, ending: &Ending) -> plurix::Result<()> {
     let waits = |error: &plurix::Error| output::note(format_args!("waiting: {error}"));
-    let mut station = join(&options.join, wished, waits)?;
+    let mut station = join(&options.contact.address, wished, waits)?;
     ending.set(&station);
     plurix_apps::register_all(&mut station);
     let ready = StationReady::of(&station);

@@ -1,12 +1,11 @@
 //! `plurix status`: how a page server and its stations stand.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use plurix::Status;
-use plurix::net::{Address, Secret};
 
+use crate::contact::Contact;
 use crate::units::{show_bytes, show_duration};
 use crate::{Exit, output, table};
 
@@ -20,24 +19,16 @@ const PAGE_BYTES: u64 = 4096;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The page server: HOST:PORT, or unix:PATH.
-    #[arg(long, value_name = "ADDR")]
-    join: Address,
-    /// The cluster's shared secret.
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    contact: Contact,
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
-    let secret = options
-        .secret_file
-        .as_deref()
-        .map(Secret::from_file)
-        .transpose()?;
-    let status = plurix::status(&options.join, secret.as_ref())?;
+    let secret = options.contact.secret()?;
+    let status = plurix::status(&options.contact.address, secret.as_ref())?;
     if options.json {
         output::line(serde_json::to_string_pretty(&status)?);
     } else {
