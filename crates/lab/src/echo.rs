@@ -11,6 +11,7 @@ use plurix::net::Address;
 
 use crate::frames::Sizes;
 use crate::process::{Place, Process, Transport, Waiting};
+use crate::rounds::{Latencies, Plan};
 
 /// A stream socket of either kind.
 trait Socket: Read + Write {
@@ -116,6 +117,28 @@ impl Floor {
         let address = process.line()?.parse()?;
         let client = Echo::connect(&address, sizes, waiting)?;
         Ok(Self { process, client })
+    }
+
+    /// A round of `operation`, which asks the process `server`, and one of raw round trips. Each
+    /// server is stopped while it is not its turn.
+    pub(crate) fn round<E>(
+        &mut self,
+        server: &Process,
+        plan: &Plan,
+        operation: impl FnMut() -> Result<(), E>,
+    ) -> Result<(Latencies, Latencies)>
+    where
+        anyhow::Error: From<E>,
+    {
+        let ours = Latencies::take(plan.warm_up(), plan.round_trips, operation)?;
+        server.pause()?;
+        self.process.resume()?;
+        let raw = Latencies::take(plan.warm_up(), plan.round_trips, || {
+            self.client.round_trip()
+        })?;
+        self.process.pause()?;
+        server.resume()?;
+        Ok((ours, raw))
     }
 }
 

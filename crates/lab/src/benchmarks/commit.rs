@@ -11,7 +11,7 @@ use crate::figure::{Figure, Spread, Target, number};
 use crate::frames;
 use crate::machine::Pinned;
 use crate::process::{Place, Server, ServerKind, Transport, Waiting};
-use crate::rounds::{Latencies, Plan, Random};
+use crate::rounds::{Plan, Random};
 
 /// Pages that the transactions read and write.
 const PAGES: u64 = 64;
@@ -57,16 +57,8 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting, place: Place) ->
     let mut random = Random(1);
     let (mut rounds, mut worst) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
-        let ours = Latencies::take(plan.warm_up(), plan.round_trips, || {
-            update(&mut station, &mut random)
-        })?;
-        server.process.pause()?;
-        floor.process.resume()?;
-        let raw = Latencies::take(plan.warm_up(), plan.round_trips, || {
-            floor.client.round_trip()
-        })?;
-        floor.process.pause()?;
-        server.process.resume()?;
+        let operation = || update(&mut station, &mut random);
+        let (ours, raw) = floor.round(&server.process, plan, operation)?;
         rounds.push((ours.p50(), raw.p50()));
         worst.push((ours.p99(), raw.p99()));
     }

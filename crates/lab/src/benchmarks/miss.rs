@@ -13,7 +13,7 @@ use crate::figure::{Figure, Spread, Target, number};
 use crate::frames;
 use crate::machine::Pinned;
 use crate::process::{Place, Server, ServerKind, Transport, Waiting};
-use crate::rounds::{Latencies, Plan, Random};
+use crate::rounds::{Plan, Random};
 
 /// Pages written by one transaction of the preparation.
 const BATCH: u64 = 64;
@@ -52,18 +52,11 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting) -> Result<Figure
     let (mut rounds, mut worst) = (Vec::new(), Vec::new());
     let mut page = 0;
     for _ in 0..plan.rounds {
-        let ours = Latencies::take(plan.warm_up(), plan.round_trips, || {
+        let (ours, raw) = floor.round(&server.process, plan, || {
             page += 1;
             black_box(station.transaction(|tx| Ok(*tx.get(cell(page - 1, 0))?))?);
             Ok::<_, plurix::Error>(())
         })?;
-        server.process.pause()?;
-        floor.process.resume()?;
-        let raw = Latencies::take(plan.warm_up(), plan.round_trips, || {
-            floor.client.round_trip()
-        })?;
-        floor.process.pause()?;
-        server.process.resume()?;
         rounds.push((ours.p50(), raw.p50()));
         worst.push(ours.p99());
     }
