@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::iter;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -120,23 +121,26 @@ impl Disk for RealDisk {
         let file = File::open(self.path(name))?;
         let length = file.metadata()?.len();
         into.clear();
+        let pieces = data(&file, length)?.into_iter().flat_map(|range| {
+            let end = range.end;
+            range
+                .step_by(READ_BYTES)
+                .map(move |at| at..end.min(at + READ_BYTES as u64))
+        });
         // Memory is touched only for what is not zero: a segment is mostly empty.
-        let mut at = 0;
-        while let Some(data) = next_data(&file, at)?.filter(|&data| data < length) {
+        for piece in pieces {
             let used = into.len();
-            let bytes = READ_BYTES.min((length - data) as usize);
-            into.resize(used + bytes, 0);
-            file.read_exact_at(&mut into[used..], data)?;
+            into.resize(used + (piece.end - piece.start) as usize, 0);
+            file.read_exact_at(&mut into[used..], piece.start)?;
             if into[used..]
                 .chunks(BLOCK_BYTES)
                 .all(|block| *block == ZEROS[..block.len()])
             {
                 into.truncate(used);
             } else {
-                let left_out = data as usize - used;
+                let left_out = piece.start as usize - used;
                 into.splice(used..used, iter::repeat_n(0, left_out));
             }
-            at = data + bytes as u64;
         }
         Ok(())
     }
@@ -358,15 +362,28 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
     })
 }
 
-/// Where the next bytes at or behind `at` are that are not known to be zero.
-fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
-    match rustix::fs::seek(file, SeekFrom::Data(at)) {
-        Ok(data) => Ok(Some(data)),
-        Err(Errno::NXIO) => Ok(None),
-        // A file system that knows no holes.
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(at)),
-        Err(errno) => Err(errno.into()),
+/// The ranges of a file of `length` bytes that are not known to be zero, as of now: what is read
+/// ahead of them into the kernel's cache, the file system takes for data, too.
+fn data(file: &File, length: u64) -> io::Result<Vec<Range<u64>>> {
+    fadvise(file, 0, None, Advice::Random)?;
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while at < length {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            // A file system that knows no holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+            Err(errno) => return Err(errno.into()),
+        };
+        at = match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+            Ok(end) => end.min(length),
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NXIO) => length,
+            Err(errno) => return Err(errno.into()),
+        };
+        ranges.push(start..at);
     }
+    Ok(ranges)
 }
 
 fn map(file: File, bytes: u64) -> io::Result<MappedSegment> {

@@ -246,17 +246,26 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// begun is then in the buffer.
     pub(crate) fn survey(&mut self) -> Result<Option<CommitNumber>, ReplayError> {
         let mut newest = None;
-        for index in (self.index..=self.newest).rev() {
+        // Mostly it is in the buffer now, and need not be read a second time.
+        let last = (self.loaded == self.index).then(|| self.put_aside());
+        for index in self.index + 1..=self.newest {
             self.load(index)?;
-            let mut from = HEAD_BYTES;
-            if index == self.index {
-                from = self.at as usize;
-            } else if segment::beginning(&self.buffer, index) != Beginning::Spare {
+            if segment::beginning(&self.buffer, index) != Beginning::Spare {
                 newest = newest.max(Some(CommitNumber(0)));
             }
-            newest = newest.max(self.newest_synced(from));
+            newest = newest.max(self.newest_synced(HEAD_BYTES));
         }
-        Ok(newest)
+        match last {
+            Some(last) => (self.loaded, self.loaded_bytes, self.buffer) = last,
+            None => self.load(self.index)?,
+        }
+        Ok(newest.max(self.newest_synced(self.at as usize)))
+    }
+
+    /// Empties the buffer; answers the segment that was in it, its length, and its bytes.
+    fn put_aside(&mut self) -> (u64, u64, Bytes) {
+        let loaded = mem::take(&mut self.loaded);
+        (loaded, self.loaded_bytes, mem::take(&mut self.buffer))
     }
 
     /// The newest commit known to be on disk to a whole record at or behind `from` of the segment
