@@ -5,13 +5,13 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use plurix_memory::HeapMemory;
 use plurix_protocol::leader::{Command, Event, Leader, Settings};
 use plurix_protocol::station::{Miss, Outcome, Station};
 use plurix_protocol::{ConnectionId, Time};
 use plurix_store::{Options, RealDisk, Store, boot_id};
-use plurix_wire::message::{ToLeader, ToStation};
+use plurix_wire::message::{CommitRefusal, ToLeader, ToStation};
 use plurix_wire::record::Body;
 use plurix_wire::{ClusterId, PAGE_BYTES, PageNumber, WriteSetBuilder, frame};
 
@@ -163,20 +163,29 @@ impl Pair {
 
     /// Lets `count` pages be written that the station does not hold.
     fn write(&mut self, count: u64) -> Result<()> {
-        let mut builder = WriteSetBuilder::new();
         for page in 0..count {
-            self.station.begin(&mut self.pages).context("a member")?;
-            builder.push(
-                page_of(cell(FETCHED + page, 0)),
-                0,
-                &[page as u8 | 1; PAGE_BYTES],
-            );
-            self.station.commit(Vec::new(), builder.finish());
-            self.exchange()?;
-            let outcome = self.station.settle(&mut self.pages);
-            ensure!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+            while !self.write_page(page)? {
+                // The next segment of the log is still being prepared.
+                std::thread::sleep(Duration::from_millis(1));
+                self.log()?;
+            }
         }
         Ok(())
+    }
+
+    /// Commits a page full of bytes; answers whether the log had room.
+    fn write_page(&mut self, page: u64) -> Result<bool> {
+        let mut builder = WriteSetBuilder::new();
+        let bytes = [page as u8 | 1; PAGE_BYTES];
+        builder.push(page_of(cell(FETCHED + page, 0)), 0, &bytes);
+        self.station.begin(&mut self.pages).context("a member")?;
+        self.station.commit(Vec::new(), builder.finish());
+        self.exchange()?;
+        match self.station.settle(&mut self.pages) {
+            Outcome::Committed(_) => Ok(true),
+            Outcome::Refused(CommitRefusal::LogFull) => Ok(false),
+            outcome => bail!("{outcome:?}"),
+        }
     }
 
     /// Fetches a page.

@@ -155,7 +155,7 @@ impl Transaction<'_> {
                 Miss::Pending => {
                     // While the request travels there is time to have memory for the page.
                     driver.dispatch();
-                    self.pages.0.prepare(page);
+                    self.pages.prepare(page);
                 }
             }
             let waited = driver.wait(None, |machine| {
