@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile};
 
 use crate::app::AppError;
 
@@ -27,17 +27,33 @@ pub(crate) fn write_file(
     written.map_err(AppError::file(path))
 }
 
+/// Checks that [`write_file`] can write to `path` as things are now, so that a mistake shows before
+/// the work and not after it.
+pub(crate) fn check_file(path: &Path) -> Result<(), AppError> {
+    let checked = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        _ => beside(path).map(drop),
+    };
+    checked.map_err(AppError::file(path))
+}
+
 fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let file = Builder::new()
-        .permissions(Permissions::from_mode(MODE))
-        .tempfile_in(directory.unwrap_or(Path::new(".")))?;
+    let file = beside(path)?;
     write_buffered(file.as_file(), write)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// A temporary file in the directory of `path`.
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    Builder::new()
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(directory.unwrap_or(Path::new(".")))
 }
 
 fn write_buffered(
@@ -52,6 +68,18 @@ fn write_buffered(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_written_shows_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let in_directory = |name: &str| directory.path().join(name);
+        check_file(&in_directory("new")).unwrap();
+        check_file(Path::new("/dev/null")).unwrap();
+        for wrong in [in_directory("missing/new"), directory.path().to_owned()] {
+            assert!(matches!(check_file(&wrong), Err(AppError::File { .. })));
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_failure_leaves_the_old_file_and_nothing_beside_it() {

@@ -23,7 +23,7 @@ use super::scene::Camera;
 use super::shared_scene::SharedScene;
 use super::{Canvas, Pixel, RenderOptions, Scene, Tile, balls, nff, obj, png, render_tile, tiles};
 use crate::app::{App, AppError, Progress, Report};
-use crate::output::write_file;
+use crate::output::{check_file, write_file};
 use crate::run::{self, Fingerprint, Run};
 
 /// Tiles spawned by one transaction.
@@ -162,7 +162,8 @@ impl Raytrace {
     /// Reads or generates the scene.
     ///
     /// # Errors
-    /// [`AppError`] if a file gives no scene, or an option is out of range.
+    /// [`AppError`] if a file gives no scene, that of the image cannot be written, or an option is
+    /// out of range.
     pub fn new(options: Options) -> Result<Self, AppError> {
         let render = RenderOptions {
             samples: options.samples,
@@ -176,6 +177,7 @@ impl Raytrace {
             ..*scene.camera()
         };
         scene.set_camera(camera)?;
+        check_file(&options.out)?;
         Ok(Self {
             scene,
             options: render,

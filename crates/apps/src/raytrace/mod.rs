@@ -29,6 +29,7 @@ mod cone;
 mod intersect;
 pub mod nff;
 pub mod obj;
+mod obj_check;
 pub mod png;
 mod polygon;
 mod render;

@@ -1,16 +1,23 @@
 //! Reads Wavefront OBJ files with their materials (MTL). The format knows neither camera nor light:
 //! the camera is fitted to the bounding box and carries the light.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tobj::{LoadOptions, Mesh, Model};
 
 use super::LoadError;
 use super::builder::{Scene, SceneBuilder};
+use super::obj_check::{check_mtl, check_obj};
 use super::polygon::CORNERS_MAX;
 use super::scene::{COORDINATE_MAX, Camera, Material};
 use super::vector::{Vec3, vec3};
 use super::view::SceneError;
+
+/// Materials, and where each name's is.
+type Library = (Vec<tobj::Material>, HashMap<String, usize>);
 
 const BACKGROUND: Vec3 = vec3(0.75, 0.8, 0.85);
 
@@ -18,13 +25,11 @@ const BACKGROUND: Vec3 = vec3(0.75, 0.8, 0.85);
 /// does not exist, are light grey.
 ///
 /// # Errors
-/// [`LoadError`] naming the file.
+/// [`LoadError`] naming the file, and the line if one is at fault.
 pub fn load(path: &Path) -> Result<Scene, LoadError> {
     let file = path.display().to_string();
-    // Opened here first, because the reader of the format does not say why a file cannot be read.
-    if let Err(source) = std::fs::File::open(path) {
-        return Err(LoadError::Read { file, source });
-    }
+    let text = read(path)?;
+    check_obj(&file, &text)?;
     let options = LoadOptions {
         single_index: true,
         ignore_points: true,
@@ -35,17 +40,49 @@ pub fn load(path: &Path) -> Result<Scene, LoadError> {
         file: file.clone(),
         source,
     };
-    let (models, materials) = tobj::load_obj(path, &options).map_err(wavefront)?;
-    let materials = match materials {
-        Ok(materials) => materials,
-        Err(tobj::LoadError::OpenFileFailed) => Vec::new(),
-        Err(source) => return Err(wavefront(source)),
+    // The reader passes on no errors but its own.
+    let fault = RefCell::new(None);
+    let library = |name: &Path| {
+        load_library(&path.with_file_name(name)).map_err(|error| {
+            fault.replace(Some(error));
+            tobj::LoadError::GenericFailure
+        })
     };
+    let read = tobj::load_obj_buf(&mut text.as_bytes(), &options, library);
+    if let Some(error) = fault.take() {
+        return Err(error);
+    }
+    let (models, materials) = read.map_err(wavefront)?;
+    let materials = materials.map_err(wavefront)?;
     // The reader skips what it does not know, so a file of another kind shows only by this.
     if models.iter().all(|model| model.mesh.indices.is_empty()) {
         return Err(LoadError::NoFaces { file });
     }
     assemble(&models, &materials).map_err(|source| LoadError::Scene { file, source })
+}
+
+/// Reads a library of materials; one that does not exist is empty.
+fn load_library(path: &Path) -> Result<Library, LoadError> {
+    let text = match read(path) {
+        Err(LoadError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            String::new()
+        }
+        text => text?,
+    };
+    let file = path.display().to_string();
+    check_mtl(&file, &text)?;
+    tobj::load_mtl_buf(&mut text.as_bytes()).map_err(|source| LoadError::Wavefront { file, source })
+}
+
+/// Reads a text. Only names and comments may be other than ASCII, and those in old files are.
+fn read(path: &Path) -> Result<String, LoadError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(source) => {
+            let file = path.display().to_string();
+            Err(LoadError::Read { file, source })
+        }
+    }
 }
 
 fn assemble(models: &[Model], materials: &[tobj::Material]) -> Result<Scene, SceneError> {
@@ -228,19 +265,53 @@ mod tests {
     }
 
     #[test]
-    fn bad_files_are_refused_by_name() {
-        for text in [
-            "f 1 2 3\n",
-            "v 1 2\n",
-            "v 0 0 0\nf 1 1 9\n",
-            "v 0 0 x\n",
-            "v 0 0 0\nvn 0 0 1\nf 1//1 1//2 1//9223372036854775807\n",
+    fn bad_lines_are_named() {
+        for (text, at, what) in [
+            ("f 1 2 3\n", 1, "'1' of 0"),
+            ("# two\nv 1 2\n", 2, "the end of the line"),
+            ("v 0 0 0\nf 1 1 9\n", 2, "'9' of 1"),
+            ("v 0 0 0\n\nf 1 1 0\n", 3, "'0' of 1"),
+            ("v 0 0 0\nf -1 -1 -2\nv 1 1 1\n", 2, "'-2' of 2"),
+            ("v 0 0 x\n", 1, "'x'"),
+            ("v 0 0 0\nf 1 1 /1\n", 2, "'' of 1"),
+            ("v 0 0 0\nf 1/1/1/1 1 1\n", 2, "'1' of 0"),
+            (
+                "v 0 0 0\nvn 0 0 1\nf 1//1 1//1 1//9223372036854775807\n",
+                3,
+                "'9223372036854775807' of 1",
+            ),
         ] {
             match load_text(text, None) {
-                Err(LoadError::Wavefront { file, .. }) => assert!(file.ends_with("a.obj")),
+                Err(LoadError::Syntax {
+                    file, line, found, ..
+                }) => {
+                    assert!(file.ends_with("a.obj"));
+                    assert_eq!((line, &*found), (at, what), "{text:?}");
+                }
                 other => panic!("{text:?} gave {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn bad_lines_of_a_library_are_named() {
+        for (library, at) in [
+            ("newmtl red\nKd 1 0\n", 2),
+            ("Ks\n", 1),
+            ("newmtl a\n\nd opaque\n", 3),
+        ] {
+            match load_text(CUBE, Some(library)) {
+                Err(LoadError::Syntax { file, line, .. }) => {
+                    assert!(file.ends_with("a.mtl"));
+                    assert_eq!(line, at, "{library:?}");
+                }
+                other => panic!("{library:?} gave {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn bad_values_and_missing_files_are_named() {
         for text in [
             "v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
             "v 1e30 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
@@ -252,6 +323,7 @@ mod tests {
         }
         let error = load(Path::new("/nonexistent/a.obj")).unwrap_err();
         assert!(matches!(error, LoadError::Read { .. }));
+        assert!(load_text(CUBE, None).is_ok(), "a library may be missing");
     }
 
     #[test]

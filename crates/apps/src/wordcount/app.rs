@@ -24,7 +24,7 @@ use super::reader::ChunkReader;
 use super::table::{self, PARTITIONS, Table};
 use super::{Counts, tally};
 use crate::app::{App, AppError, Progress, Report};
-use crate::output::write_file;
+use crate::output::{check_file, write_file};
 use crate::run::{self, Fingerprint, Run};
 
 const READ_BYTES: usize = 1 << 18;
@@ -162,7 +162,7 @@ impl Wordcount {
     /// Looks at the files.
     ///
     /// # Errors
-    /// [`AppError::File`] if one cannot be read.
+    /// [`AppError::File`] if one cannot be read, or that of the counts not be written.
     pub fn new(options: Options) -> Result<Self, AppError> {
         let (mut text_bytes, mut chunks_max) = (0, 0);
         let mut stamps = vec![options.chunk_bytes];
@@ -176,6 +176,9 @@ impl Wordcount {
             chunks_max += metadata.len().div_ceil(options.chunk_bytes.max(1));
             let changed = [metadata.mtime() as u64, metadata.mtime_nsec() as u64];
             stamps.extend([metadata.len(), changed[0], changed[1]]);
+        }
+        if let Some(path) = &options.out {
+            check_file(path)?;
         }
         // To read a large text twice for a checksum would take longer than to count it.
         let fingerprint = run::fingerprint([stamps.as_bytes()]);

@@ -7,6 +7,9 @@
     reason = "clippy does not see that this is a test"
 )]
 
+pub(crate) mod namespace;
+pub(crate) mod program;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -19,9 +22,15 @@ use serde_json::Value;
 /// What must come comes much sooner; this only ends a test that has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Where the command is.
+pub(crate) const PLURIX: &str = env!("CARGO_BIN_EXE_plurix");
+
 /// The command, with `arguments` separated by spaces.
 pub(crate) fn plurix(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_plurix"));
+    with_arguments(Command::new(PLURIX), arguments)
+}
+
+fn with_arguments(mut command: Command, arguments: &str) -> Command {
     command
         .args(arguments.split_whitespace())
         .stdin(Stdio::null());
@@ -35,9 +44,25 @@ pub(crate) fn output(arguments: &str) -> Output {
 
 /// Runs the command, which must succeed; answers its standard output as JSON.
 pub(crate) fn json(arguments: &str) -> Value {
-    let output = output(arguments);
-    assert!(output.status.success(), "{arguments}: {}", errors(&output));
+    json_of(plurix(arguments))
+}
+
+/// As [`json`], of a command that was made elsewhere.
+pub(crate) fn json_of(mut command: Command) -> Value {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", errors(&output));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The connected stations, as (number, incarnation).
+pub(crate) fn stations(address: &str) -> Vec<(u64, u64)> {
+    let status = json(&format!("status --join {address} --json"));
+    let stations = status["stations"].as_array().unwrap().iter();
+    let connected = stations.filter(|station| station["connected"] == true);
+    let number = |value: &Value| value.as_u64().unwrap();
+    connected
+        .map(|s| (number(&s["station"]), number(&s["incarnation"])))
+        .collect()
 }
 
 pub(crate) fn errors(output: &Output) -> String {
@@ -81,7 +106,11 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn start(arguments: &str) -> Self {
-        let mut child = plurix(arguments)
+        Self::spawn(plurix(arguments))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -92,11 +121,18 @@ impl Member {
 
     /// Starts one and waits until it says, in JSON, that it is ready.
     pub(crate) fn ready(arguments: &str) -> (Self, Value) {
-        let mut member = Self::start(&format!("{arguments} --json"));
+        Self::ready_of(plurix(arguments))
+    }
+
+    /// As [`ready`](Self::ready), of a command that was made elsewhere.
+    pub(crate) fn ready_of(mut command: Command) -> (Self, Value) {
+        command.arg("--json");
+        let said = format!("{command:?}");
+        let mut member = Self::spawn(command);
         let mut line = String::new();
         member.stdout.read_line(&mut line).unwrap();
         let ready = serde_json::from_str(&line);
-        let ready = ready.unwrap_or_else(|_| panic!("{arguments}: {}", member.errors()));
+        let ready = ready.unwrap_or_else(|_| panic!("{said}: {}", member.errors()));
         (member, ready)
     }
 
@@ -120,6 +156,16 @@ impl Member {
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let status = wait_for("the end of a process", || self.child.try_wait().unwrap());
         (status.code(), self.errors())
+    }
+
+    /// Waits for its success; answers what it wrote to standard output and to standard error.
+    pub(crate) fn end_with_output(mut self) -> (String, String) {
+        let status = wait_for("the end of a process", || self.child.try_wait().unwrap());
+        let errors = self.errors();
+        assert!(status.success(), "{errors}");
+        let mut text = String::new();
+        self.stdout.read_to_string(&mut text).unwrap();
+        (text, errors)
     }
 
     fn errors(&mut self) -> String {
