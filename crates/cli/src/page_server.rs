@@ -48,7 +48,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let mut wished = ServerOptions::new(&options.dir, nowhere);
     wished.listen.clone_from(&options.listen);
     options.settings.apply(&mut wished)?;
-    let server = PageServer::open(wished)?;
+    let mut server = PageServer::open(wished)?;
+    server.on_notice(output::note);
     let stop = server.stop_handle();
     signals::on_stop(move || stop.stop())?;
     let ready = ServerReady::of(&server);

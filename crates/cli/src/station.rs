@@ -83,6 +83,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let mut wished = plurix::Options::default();
     wished.station = options.station;
     wished.patience = options.patience;
+    // Ending would make no room; the page server says what is the matter.
+    wished.log_full_patience = Duration::MAX;
     wished.secret = options.contact.secret()?;
     let ending = Arc::new(Ending::default());
     let handler = Arc::clone(&ending);

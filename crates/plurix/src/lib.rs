@@ -67,7 +67,7 @@ pub use heap::{HeapReport, Root, Usage};
 pub use plain::{Layout, Plain};
 pub use plurix_derive::plain;
 pub use ptr::{Pointee, Ptr};
-pub use server::{Durability, PageServer, ServerError, ServerOptions, Started, Stop};
+pub use server::{Durability, Notice, PageServer, ServerError, ServerOptions, Started, Stop};
 pub use station::{Interrupt, Options, Station, Statistics};
 pub use transaction::Transaction;
 pub use zerocopy;

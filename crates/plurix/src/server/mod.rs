@@ -12,6 +12,7 @@
 //! middle is the group commit: while it runs, further requests gather in the sockets. There is no
 //! second thread, because waking one would cost more than most of what it could do.
 
+mod notice;
 mod options;
 mod peers;
 mod turn;
@@ -31,6 +32,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
 use crate::net::{Address, ListenError, Spinner};
+pub use notice::Notice;
+use notice::Notices;
 pub use options::{Durability, ServerOptions};
 use peers::Peers;
 
@@ -104,6 +107,7 @@ pub struct PageServer {
     started: Started,
     spinner: Spinner,
     log: PathBuf,
+    notices: Notices,
     stop: Arc<Stop>,
     origin: Instant,
 }
@@ -171,6 +175,7 @@ impl PageServer {
             started,
             spinner: Spinner::new(options.spin),
             log,
+            notices: Notices::default(),
             stop,
             origin,
         };
@@ -188,6 +193,11 @@ impl PageServer {
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
         self.peers.addresses()
+    }
+
+    /// Calls `tell` with what a person should know, on the thread that [`run`](Self::run)s.
+    pub fn on_notice(&mut self, tell: impl FnMut(Notice) + Send + 'static) {
+        self.notices.set(tell);
     }
 
     /// A handle that ends it.

@@ -115,7 +115,8 @@ impl PageServer {
         }
         self.flush(now);
         // After the answers have left; nobody waits for this.
-        self.store.maintain(Duration::from_nanos(now.0));
+        let space = self.store.maintain(Duration::from_nanos(now.0));
+        self.notices.space(space, &self.log);
         self.tell_room(now);
         Ok(Turn::On)
     }
