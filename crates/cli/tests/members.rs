@@ -1,5 +1,5 @@
 //! `plurix page-server`, `station`, `status` and `shutdown`, each a process of its own, and what
-//! strangers and mistakes do to them.
+//! mistakes do to them.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,25 +8,11 @@
 
 mod common;
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::net::TcpListener;
 
-use common::{Member, assert_fails, file, json, output, wait_for};
+use common::{Member, assert_fails, file, json, output, stations, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// The connected stations, as (number, incarnation).
-fn stations(address: &str) -> Vec<(u64, u64)> {
-    let status = json(&format!("status --join {address} --json"));
-    let stations = status["stations"].as_array().unwrap().iter();
-    let connected = stations.filter(|station| station["connected"] == true);
-    let number = |value: &Value| value.as_u64().unwrap();
-    connected
-        .map(|s| (number(&s["station"]), number(&s["incarnation"])))
-        .collect()
-}
 
 #[test]
 fn a_cluster_is_started_looked_at_and_shut_down() {
@@ -190,80 +176,4 @@ fn a_number_that_is_taken_is_refused() {
         "station --join {address} --station 1 --patience 100ms"
     ));
     assert_fails(&second, 1, &["s1", "alive"]);
-}
-
-#[test]
-fn garbage_disturbs_nobody() {
-    let dir = tempfile::tempdir().unwrap();
-    let heap = dir.path().join("heap").display().to_string();
-    let (_server, ready) = Member::ready(&format!("page-server --dir {heap} --listen 127.0.0.1:0"));
-    let addresses = ready["addresses"].as_array().unwrap();
-    let address = addresses.last().unwrap().as_str().unwrap();
-    let (_station, _) = Member::ready(&format!("station --join {address}"));
-    let before = stations(address);
-    let noise: Vec<u8> = (0..10_000u32).map(|n| ((n * n) >> 3) as u8).collect();
-    for bytes in [
-        &noise[..],
-        b"GET / HTTP/1.1\r\n\r\n",
-        &[0xff; 64],
-        &[0; 4],
-        b"",
-    ] {
-        let mut stranger = TcpStream::connect(address).unwrap();
-        // The server may close the connection before it has heard all of it.
-        let _ = stranger.write_all(bytes);
-        let _ = stranger.shutdown(std::net::Shutdown::Write);
-        let _ = stranger.read_to_end(&mut Vec::new());
-    }
-    let _silent = TcpStream::connect(address).unwrap();
-    assert_eq!(stations(address), before);
-}
-
-#[test]
-fn a_station_that_was_stopped_too_long_rejoins() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_server, address) = Member::server(&dir.path().join("heap"), "--silence 300ms");
-    let (stopped, ready) = Member::ready(&format!("station --join {address} --station 1"));
-    let (_other, _) = Member::ready(&format!("station --join {address} --station 2"));
-    let old = ready["incarnation"].as_u64().unwrap();
-    stopped.signal(Signal::STOP);
-    wait_for("the drop", || (stations(&address).len() == 1).then_some(()));
-    stopped.signal(Signal::CONT);
-    let back = wait_for("the return", || {
-        stations(&address).into_iter().find(|s| s.0 == 1)
-    });
-    assert!(back.1 > old);
-    stopped.signal(Signal::TERM);
-    assert_eq!(stopped.end().0, Some(0));
-}
-
-#[test]
-fn a_damaged_log_is_named_and_not_loaded() {
-    let dir = tempfile::tempdir().unwrap();
-    let heap = dir.path().join("heap");
-    let (server, address) = Member::server(&heap, "");
-    let (_station, _) = Member::ready(&format!("station --join {address}"));
-    server.signal(Signal::TERM);
-    server.end();
-    let segment = fs::read_dir(heap.join("log"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    flip_a_bit(&segment);
-    let failed = output(&format!(
-        "page-server --dir {} --listen {address}",
-        heap.display()
-    ));
-    assert_fails(&failed, 1, &["damaged", "nothing was loaded"]);
-}
-
-/// In the middle of what was logged, so that whole records follow.
-fn flip_a_bit(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    let at = (end / 2..end).find(|at| bytes[*at] != 0).unwrap();
-    bytes[at] ^= 1;
-    fs::write(path, bytes).unwrap();
 }

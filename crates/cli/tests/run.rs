@@ -167,24 +167,6 @@ fn a_station_that_always_dies_ends_the_run() {
 }
 
 #[test]
-fn a_stopped_station_does_not_stop_the_others() {
-    let run = Member::start("run bank --stations 3 --transfers 5000 --silence 300ms --timeout 60s");
-    let stopped = wait_for("the stations", || {
-        let members = members_of(run.pid());
-        let first = members
-            .iter()
-            .find(|(_, line)| line.contains("--station=1"))?
-            .0;
-        (members.len() == 4).then_some(first)
-    });
-    rustix::process::kill_process(stopped, Signal::STOP).unwrap();
-    let pid = run.pid();
-    let (code, errors) = run.end();
-    assert_eq!(code, Some(0), "{errors}");
-    assert_eq!(members_of(pid), []);
-}
-
-#[test]
 fn an_interrupted_run_leaves_nothing_and_can_be_continued() {
     let temporary = tempfile::tempdir().unwrap();
     let heap = temporary.path().join("heap");
