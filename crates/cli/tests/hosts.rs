@@ -115,7 +115,7 @@ fn work_ends_right_although_machines_die_and_links_are_cut() {
     };
     let server = hosts.start_server();
     let (first, second) = (hosts.start_station(1), hosts.start_station(2));
-    let mut bank = Program::bank(&hosts.address(), Some(&hosts.secret), 10_000);
+    let mut bank = Program::bank(&hosts.address(), Some(&hosts.secret), 80_000);
     bank.goes_on(100);
 
     // A process dies; over TCP nothing proves that, so the number is free after some silence.

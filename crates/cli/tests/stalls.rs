@@ -56,7 +56,7 @@ fn a_station_that_was_stopped_for_half_a_minute_works_again() {
     let (server, address) = Member::server(&dir.path().join("heap"), "");
     let station = |number| Member::ready(&format!("station --join {address} --station {number}")).0;
     let (stopped, others) = (station(1), [station(2), station(3)]);
-    let mut bank = Program::bank(&address, None, 20_000);
+    let mut bank = Program::bank(&address, None, 60_000);
     bank.goes_on(100);
     let (number, old) = stations(&address)[0];
     assert_eq!(number, 1);

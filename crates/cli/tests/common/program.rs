@@ -37,10 +37,15 @@ impl<A: App> Program<A> {
         Self { app, observer }
     }
 
-    /// How much is done.
+    /// How much is done. There must be work left: else nothing can be seen to go on.
     fn done(&mut self) -> u64 {
         self.observer.latest().unwrap();
-        self.app.progress(&mut self.observer).unwrap().done
+        let progress = self.app.progress(&mut self.observer).unwrap();
+        assert!(
+            !progress.is_finished(),
+            "the test needs more work than that"
+        );
+        progress.done
     }
 
     /// Waits until so much more is done, which shows that the work goes on.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use plurix_protocol::ConnectionId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
+use rustix::net::{RecvFlags, Shutdown, recv};
 
 use super::{Peer, Peers, Stage};
 
@@ -92,8 +92,8 @@ impl Peer {
         }
         let mut scratch = [0; DISCARD_BYTES];
         for _ in 0..DISCARDS_MAX {
-            match rustix::io::read(&self.connection, &mut scratch) {
-                Ok(0) => return false,
+            match recv(&self.connection, &mut scratch, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return false,
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(_) => return false,
