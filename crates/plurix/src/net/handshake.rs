@@ -175,8 +175,17 @@ fn answer(
     loop {
         connection.flush().map_err(broken)?;
         let received = connection.receive();
-        if let Some(frame) = connection.next().map_err(broken)? {
-            return Ok(frame);
+        match connection.next() {
+            Ok(Some(frame)) => return Ok(frame),
+            Ok(None) => {}
+            // To try again would not make it one.
+            Err(NetError::Wire(_)) => {
+                return Err(ConnectError::Rejected {
+                    address: address.clone(),
+                    why: Rejection::NotPlurix,
+                });
+            }
+            Err(error) => return Err(broken(error)),
         }
         received.map_err(broken)?;
         let left = deadline.saturating_duration_since(Instant::now());
@@ -385,6 +394,19 @@ mod tests {
         let (client, _) = handshake(None, None, Some(ClusterId([9; 16])));
         let why = Rejection::WrongCluster(CLUSTER);
         assert!(matches!(client, Err(ConnectError::Rejected { why: found, .. }) if found == why));
+    }
+
+    #[test]
+    fn who_answers_in_another_language_is_no_page_server() {
+        let (mut here, there) = pair();
+        here.queue(&"HTTP/1.1 400 Bad Request").unwrap();
+        here.flush().unwrap();
+        let address = Address::Unix("pair".into());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let error = shake(there, &address, None, None, deadline).unwrap_err();
+        assert!(!error.is_passing());
+        let why = Rejection::NotPlurix;
+        assert!(matches!(error, ConnectError::Rejected { why: found, .. } if found == why));
     }
 
     #[test]
