@@ -136,6 +136,8 @@ impl Leader {
 
     /// Queues the change for everybody else who holds one of its pages.
     fn spread(&mut self, writer: Slot, number: CommitNumber, writes: &WriteSet) {
+        // A holder of the only page changed is told all of it.
+        let is_one_page = writes.sections().nth(1).is_none();
         for section in writes.sections() {
             let Some(entry) = self.pages.get(section.page()) else {
                 continue;
@@ -145,7 +147,11 @@ impl Leader {
                 if std::mem::replace(&mut state.reached, number) == number {
                     continue;
                 }
-                let writes = writes.restrict(|page| state.held.contains(&page));
+                let writes = if is_one_page {
+                    writes.clone()
+                } else {
+                    writes.restrict(|page| state.held.contains(&page))
+                };
                 let delta = Delta { number, writes };
                 state
                     .stream

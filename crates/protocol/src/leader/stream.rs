@@ -29,6 +29,8 @@ use super::stale::{Heap, Stale};
 
 /// What an item costs beside its bytes, for the bounds.
 const ITEM_BYTES: usize = 64;
+/// Items for which a batch has room from the beginning, at most.
+const ITEMS_MAX: usize = 256;
 
 /// The stream from the leader to one session of a station.
 #[derive(Debug)]
@@ -144,7 +146,8 @@ impl Stream {
     /// The next batch; empty if there is nothing to tell. `None` if a group of batches cannot be
     /// continued before more is logged.
     pub(crate) fn batch(&mut self, sender: Sender, heap: Heap<'_>) -> Option<Batch> {
-        let mut items = Vec::new();
+        // Mostly all of the queue leaves; of a long one the batch takes a part.
+        let mut items = Vec::with_capacity(self.queue.len().min(ITEMS_MAX));
         let mut room = sender.batch_bytes as isize;
         while room > 0
             && self
