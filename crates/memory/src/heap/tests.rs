@@ -50,6 +50,20 @@ fn the_largest_heap_is_granted_in_part_at_least() {
 }
 
 #[test]
+fn preparing_a_page_changes_nothing_that_is_seen() {
+    let mut heap = heap();
+    let (present, absent) = (PageNumber(0), PageNumber(3));
+    *heap.open::<u64>(0).unwrap() = 7;
+    let before = heap.read::<u64>(8).unwrap();
+    heap.prepare(present);
+    heap.prepare(absent);
+    assert_eq!((*before, heap.read::<u64>(0)), (0, Ok(&7)));
+    assert!(!heap.is_present(absent));
+    heap.install_zero(absent);
+    assert_eq!(heap.page_bytes(absent), Some(&[0; PAGE_BYTES]));
+}
+
+#[test]
 fn a_reference_survives_the_installation_of_another_page() {
     let heap = heap();
     let before = heap.read::<u64>(8).unwrap();
