@@ -216,13 +216,7 @@ impl Pair {
         self.now.0 += 10_000;
         let mut times = [monotonic_ns(); 8];
         self.transact(random)?;
-        times[1] = monotonic_ns();
-        self.encode_requests()?;
-        times[2] = monotonic_ns();
-        let message = self.decode_request()?;
-        times[3] = monotonic_ns();
-        self.order(message);
-        times[4] = monotonic_ns();
+        self.ask(&mut times)?;
         self.log()?;
         times[5] = monotonic_ns();
         self.answer()?;
@@ -242,13 +236,7 @@ impl Pair {
         self.station.begin(&mut self.pages).context("a member")?;
         let asked = self.station.miss(page, &self.pages);
         ensure!(asked == Miss::Pending, "page {page} is missed: {asked:?}");
-        times[1] = monotonic_ns();
-        self.encode_requests()?;
-        times[2] = monotonic_ns();
-        let message = self.decode_request()?;
-        times[3] = monotonic_ns();
-        self.order(message);
-        times[4] = monotonic_ns();
+        self.ask(&mut times)?;
         self.answer()?;
         times[5] = monotonic_ns();
         self.take_answer()?;
@@ -259,6 +247,18 @@ impl Pair {
         self.station.abort(&mut self.pages);
         times[7] = monotonic_ns();
         Ok(times)
+    }
+
+    /// Carries the station's request to the leader, the parts that a commit and a miss share.
+    fn ask(&mut self, times: &mut Times) -> Result<()> {
+        times[1] = monotonic_ns();
+        self.encode_requests()?;
+        times[2] = monotonic_ns();
+        let message = self.decode_request()?;
+        times[3] = monotonic_ns();
+        self.order(message);
+        times[4] = monotonic_ns();
+        Ok(())
     }
 
     fn transact(&mut self, random: &mut Random) -> Result<()> {
