@@ -9,9 +9,9 @@
 //! as further offers are kept too.
 //!
 //! ```text
-//!   look 16 times --> offer --not taken, < 3 µs-------> look 2, 4 ... 16 times
+//!   look 32 times --> offer --not taken, < 3 µs-------> look 2, 4 ... 32 times
 //!                       |
-//!                       +--given back, < 20 µs--------> look once
+//!                       +--given back, < 100 µs-------> look once
 //!                       |
 //!                       +--kept, twice in a row-------> sleep, and do not ask for 1, 2 ... 256 ms
 //! ```
@@ -24,12 +24,14 @@ use std::time::{Duration, Instant};
 
 /// Most looks at a socket between two offers of the processor to others, and two looks at the
 /// clock.
-const LOOKS_MAX: u32 = 16;
+const LOOKS_MAX: u32 = 32;
 /// An offer that nobody takes costs well below a microsecond; one that is taken, at least the
 /// other's looks at its socket.
 const TAKEN: Duration = Duration::from_micros(3);
-/// Who keeps the processor for longer is computing, not waiting.
-const KEPT: Duration = Duration::from_micros(20);
+/// Who keeps the processor for longer is computing, not waiting: a dozen who wait take their turns in
+/// some 20 µs, and to serve one request takes less, while the scheduler lets a computation go on for
+/// a millisecond or more.
+const KEPT: Duration = Duration::from_micros(100);
 /// How long to sleep at once after the processor was kept.
 const REST_MIN: Duration = Duration::from_millis(1);
 /// How long at most: a machine that is quiet again is noticed by then, and on one that is not, one
