@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use plurix_protocol::{ConnectionId, Span, Time};
-use plurix_wire::frame;
-use serde::Serialize;
+use plurix_wire::frame::{self, Message};
 
 use crate::random::Random;
 
@@ -121,7 +120,7 @@ impl Network {
     }
 
     /// Puts a message under way; answers when it will arrive, if ever.
-    pub(crate) fn send<M: Serialize>(
+    pub(crate) fn send<M: Message>(
         &mut self,
         now: Time,
         id: ConnectionId,

@@ -11,6 +11,7 @@ use std::fmt;
 
 use plurix_protocol::station::State;
 use plurix_protocol::{ConnectionId, Span, Time, leader};
+use plurix_wire::frame::Message;
 use plurix_wire::{PAGE_BYTES, StationId};
 use serde::Serialize;
 
@@ -171,7 +172,7 @@ impl World {
         self.trace.note(self.now, what);
     }
 
-    pub(crate) fn send<M: Serialize>(&mut self, connection: ConnectionId, to: Side, message: &M) {
+    pub(crate) fn send<M: Message>(&mut self, connection: ConnectionId, to: Side, message: &M) {
         if let Some(arrival) = self.network.send(self.now, connection, to, message) {
             self.queue.push(arrival, Event::Deliver(connection, to));
         }

@@ -1,14 +1,19 @@
-//! How a message becomes bytes on a stream: a little-endian `u32` length, then that many bytes of
-//! [postcard](https://postcard.jamesmunns.com/wire-format.html).
+//! How a message becomes bytes on a stream: a little-endian `u32` length, the message in
+//! [postcard](https://postcard.jamesmunns.com/wire-format.html), and then the byte strings that it
+//! carries: pages and write sets.
 //!
 //! ```text
-//!  0          4                     4 + length
-//! +----------+---------------------+
-//! | length   | postcard message    |
-//! | u32      |                     |
-//! +----------+---------------------+
+//!  0          4                                                        4 + length
+//! +----------+------------------+--------------------------------+-----+
+//! | length   | postcard message | bytes (varint) | that many     | ... |
+//! | u32      |                  |                | bytes         |     |
+//! +----------+------------------+--------------------------------+-----+
 //! ```
+//!
+//! The byte strings stand apart because they are most of the traffic: a sender can send them from
+//! where they are, and a receiver takes all of a frame into one piece of memory and shares that.
 
+use bytes::{Buf, Bytes};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,18 +27,69 @@ pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// The longest frame taken from a peer that has not proved itself yet, in bytes.
 pub const HANDSHAKE_BYTES_MAX: usize = 512;
 
+/// What a frame can carry: what serde makes of it, and its byte strings, which serde skips.
+pub trait Message: Serialize {
+    /// Calls `lend` with each byte string, in the order in which [`attach`](Self::attach) takes
+    /// them.
+    fn attachments<'a>(&'a self, lend: impl FnMut(&'a [u8])) {
+        let _ = lend;
+    }
+
+    /// Sets the byte strings, which are empty, to what `take` answers in turn.
+    ///
+    /// # Errors
+    /// The error of `take`; [`Error`] if the bytes are not what the message can carry.
+    fn attach(&mut self, take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
+        let _ = take;
+        Ok(())
+    }
+}
+
+/// Bytes of a message that are sent from where they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Lent<'a> {
+    /// They belong into the output before its byte of this index.
+    pub at: usize,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
 /// Appends `message` to `out` as one frame.
 ///
 /// # Errors
 /// [`Error::FrameTooLong`] if the message exceeds [`FRAME_BYTES_MAX`]; `out` is then as before.
-pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn encode<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode_lending(message, out, |_| false).map(drop)
+}
+
+/// [`encode`] without a copy of those byte strings for which `lends` holds: they are left out of
+/// `out`, and the answer tells where they belong.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_lending<'a, M: Message>(
+    message: &'a M,
+    out: &mut Vec<u8>,
+    mut lends: impl FnMut(&[u8]) -> bool,
+) -> Result<Vec<Lent<'a>>, Error> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
     if let Err(error) = postcard::serialize_with_flavor(message, Append(out)) {
         out.truncate(start);
         return Err(Error::Message(error));
     }
-    let length = out.len() - start - HEADER_BYTES;
+    let (mut lent, mut elsewhere) = (Vec::new(), 0);
+    message.attachments(|bytes| {
+        append_length(bytes.len(), out);
+        if lends(bytes) {
+            let at = out.len();
+            lent.push(Lent { at, bytes });
+            elsewhere += bytes.len();
+        } else {
+            out.extend_from_slice(bytes);
+        }
+    });
+    let length = out.len() - start - HEADER_BYTES + elsewhere;
     if length > FRAME_BYTES_MAX {
         out.truncate(start);
         return Err(Error::FrameTooLong {
@@ -42,10 +98,19 @@ pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), Error>
         });
     }
     out[start..start + HEADER_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
-    Ok(())
+    Ok(lent)
 }
 
-/// Serializes to the end of a buffer; runs of bytes, such as pages, are copied as a whole.
+/// Appends the length of a byte string as postcard does: seven bits a byte, the lowest first.
+fn append_length(mut length: usize, out: &mut Vec<u8>) {
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+}
+
+/// Serializes to the end of a buffer.
 struct Append<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Append<'_> {
@@ -84,37 +149,104 @@ pub fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Error> {
     Ok(Some(HEADER_BYTES + length))
 }
 
-/// Decodes the message of a whole frame, header included; every byte must belong to it.
+/// Decodes the message of a whole frame, header included; every byte must belong to it. Its byte
+/// strings share one piece of memory.
 ///
 /// # Errors
-/// [`Error::Message`] or [`Error::Invalid`] if the bytes are not such a message.
-pub fn decode<M: DeserializeOwned>(frame: &[u8]) -> Result<M, Error> {
+/// [`Error`] if the bytes are not such a message.
+pub fn decode<M: Message + DeserializeOwned>(frame: &[u8]) -> Result<M, Error> {
     let body = frame
         .get(HEADER_BYTES..)
         .ok_or(Error::Invalid("frame without header"))?;
-    let (message, rest) = postcard::take_from_bytes(body).map_err(Error::Message)?;
+    let (mut message, rest) = postcard::take_from_bytes::<M>(body).map_err(Error::Message)?;
+    let mut rest = Bytes::copy_from_slice(rest);
+    message.attach(|| take(&mut rest))?;
     if !rest.is_empty() {
         return Err(Error::Invalid("bytes after the message"));
     }
     Ok(message)
 }
 
+/// Takes the next byte string.
+fn take(rest: &mut Bytes) -> Result<Bytes, Error> {
+    let (length, after) = postcard::take_from_bytes::<u32>(rest).map_err(Error::Message)?;
+    let (begin, length) = (rest.len() - after.len(), length as usize);
+    if length > after.len() {
+        return Err(Error::Invalid("a byte string goes beyond its frame"));
+    }
+    rest.advance(begin);
+    Ok(rest.split_to(length))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
+
+    /// A message with byte strings.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Parcel(u32, #[serde(skip)] Vec<Bytes>, usize);
+
+    impl Message for Parcel {
+        fn attachments<'a>(&'a self, lend: impl FnMut(&'a [u8])) {
+            self.1.iter().map(|bytes| &bytes[..]).for_each(lend);
+        }
+
+        fn attach(&mut self, mut take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
+            self.1 = (0..self.2).map(|_| take()).collect::<Result<_, _>>()?;
+            Ok(())
+        }
+    }
+
+    fn parcel(lengths: &[usize]) -> Parcel {
+        let contents = (7..).zip(lengths);
+        let contents = contents.map(|(value, length)| Bytes::from(vec![value; *length]));
+        Parcel(300, contents.collect(), lengths.len())
+    }
+
+    fn framed(parcel: &Parcel) -> Vec<u8> {
+        let mut frame = Vec::new();
+        encode(parcel, &mut frame).unwrap();
+        frame
+    }
 
     #[test]
     fn a_frame_is_read_back_and_trailing_bytes_are_refused() {
+        for lengths in [&[][..], &[0], &[5], &[4096, 0, 127, 128, 70_000]] {
+            let parcel = parcel(lengths);
+            let frame = framed(&parcel);
+            assert_eq!(length(&frame, 100_000).unwrap(), Some(frame.len()));
+            assert_eq!(decode::<Parcel>(&frame).unwrap(), parcel);
+            assert!(decode::<Parcel>(&[&frame[..], &[0]].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_that_ends_early_is_refused() {
+        let frame = framed(&parcel(&[5, 300]));
+        for end in 0..frame.len() {
+            assert!(decode::<Parcel>(&frame[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_lent_belongs_where_it_was_left_out() {
+        let parcel = parcel(&[300, 10, 200]);
         let mut out = b"before".to_vec();
-        encode(&(7u32, "text"), &mut out).unwrap();
-        let frame = &out[6..];
-        assert_eq!(length(frame, 100).unwrap(), Some(frame.len()));
-        assert_eq!(
-            decode::<(u32, String)>(frame).unwrap(),
-            (7, "text".to_owned())
-        );
-        let longer = [frame, &[0]].concat();
-        assert!(decode::<(u32, String)>(&longer).is_err());
+        let lent = encode_lending(&parcel, &mut out, |bytes| bytes.len() >= 200).unwrap();
+        assert_eq!(lent.len(), 2);
+        for Lent { at, bytes } in lent.into_iter().rev() {
+            out.splice(at..at, bytes.iter().copied());
+        }
+        assert_eq!(out[6..], framed(&parcel));
+    }
+
+    #[test]
+    fn what_is_lent_counts_towards_the_limit() {
+        let (parcel, mut out) = (parcel(&[FRAME_BYTES_MAX]), Vec::new());
+        let encoded = encode_lending(&parcel, &mut out, |_| true);
+        assert!(matches!(encoded, Err(Error::FrameTooLong { .. })));
+        assert!(out.is_empty());
     }
 
     #[test]

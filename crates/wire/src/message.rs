@@ -3,8 +3,11 @@
 //! Every message from a station carries its incarnation and generation, every message from the
 //! leader its term and generation: the receiver ignores what comes from an earlier life.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+use crate::frame::Message;
 use crate::ids::{
     CommitNumber, CommitSequence, Generation, Incarnation, LineMask, PageNumber, StationId,
     StreamSequence, Term,
@@ -130,6 +133,7 @@ pub struct Commit {
     /// The lines read, ascending by page, no mask empty.
     pub reads: Vec<PageLines>,
     /// The bytes changed.
+    #[serde(skip)]
     pub writes: WriteSet,
 }
 
@@ -299,6 +303,7 @@ pub struct Delta {
     /// The commit.
     pub number: CommitNumber,
     /// Its bytes, restricted to the receiver's pages.
+    #[serde(skip)]
     pub writes: WriteSet,
 }
 
@@ -324,7 +329,7 @@ pub enum Content {
     /// Never written.
     Zero,
     /// Exactly [`PAGE_BYTES`](crate::PAGE_BYTES) bytes.
-    Bytes(bytes::Bytes),
+    Bytes(#[serde(skip)] Bytes),
 }
 
 /// Whole lines of a page at the batch's `through`.
@@ -333,7 +338,78 @@ pub struct Lines {
     /// Everything of this page up to this commit is included.
     pub number: CommitNumber,
     /// The lines, as whole-line runs of one page.
+    #[serde(skip)]
     pub writes: WriteSet,
+}
+
+impl Message for ToLeader {
+    fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
+        if let Self::Request { request, .. } = self
+            && let Request::Commit(commit) = request
+        {
+            lend(commit.writes.as_bytes());
+        }
+    }
+
+    fn attach(&mut self, take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
+        if let Self::Request { request, .. } = self
+            && let Request::Commit(commit) = request
+        {
+            attach(&mut commit.writes, take)?;
+        }
+        Ok(())
+    }
+}
+
+impl Message for ToStation {
+    fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
+        let Self::Batch(batch) = self else { return };
+        for item in &batch.items {
+            match item {
+                Item::Delta(delta) => lend(delta.writes.as_bytes()),
+                Item::Lines(lines) => lend(lines.writes.as_bytes()),
+                Item::Page(page) => {
+                    if let Content::Bytes(bytes) = &page.content {
+                        lend(bytes);
+                    }
+                    for delta in &page.since {
+                        lend(delta.writes.as_bytes());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn attach(&mut self, mut take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
+        let Self::Batch(batch) = self else {
+            return Ok(());
+        };
+        for item in &mut batch.items {
+            match item {
+                Item::Delta(delta) => attach(&mut delta.writes, &mut take)?,
+                Item::Lines(lines) => attach(&mut lines.writes, &mut take)?,
+                Item::Page(page) => {
+                    if let Content::Bytes(bytes) = &mut page.content {
+                        *bytes = take()?;
+                    }
+                    for delta in &mut page.since {
+                        attach(&mut delta.writes, &mut take)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn attach(
+    writes: &mut WriteSet,
+    mut take: impl FnMut() -> Result<Bytes, Error>,
+) -> Result<(), Error> {
+    *writes = WriteSet::parse(take()?)?;
+    Ok(())
 }
 
 /// Why a transaction did not commit.

@@ -14,7 +14,6 @@
 //! ```
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Error;
 use crate::ids::{LineMask, PAGE_BYTES, PageNumber};
@@ -95,18 +94,6 @@ impl WriteSet {
 impl std::fmt::Debug for WriteSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.sections()).finish()
-    }
-}
-
-impl Serialize for WriteSet {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for WriteSet {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(Bytes::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 

@@ -4,24 +4,29 @@
 //! nothing else to do sleeps in the read that will bring the answer, which saves it a second system
 //! call just when it is in a hurry.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use plurix_wire::frame;
+use plurix_wire::frame::{self, Lent, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use serde::Serialize;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use serde::de::DeserializeOwned;
 
 /// Bytes read at a time; a page with its frame fits many times.
 const READ_BYTES: usize = 64 << 10;
 /// An emptied output buffer larger than this is given back.
 const KEEP_BYTES: usize = 1 << 20;
+
+/// Byte strings from this length on are sent from where they are; a shorter one is copied faster.
+const LENT_BYTES_MIN: usize = 1 << 10;
+/// Most byte strings of one message that are sent so.
+const LENT_MAX: usize = 32;
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// A read that waits answers without anything after so long, for whoever has other duties, too.
 /// Set once: the kernel keeps it with the socket.
@@ -139,7 +144,7 @@ impl Connection {
     }
 
     /// The next whole message that was received.
-    pub(crate) fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, NetError> {
+    pub(crate) fn next<M: Message + DeserializeOwned>(&mut self) -> Result<Option<M>, NetError> {
         self.next_by(frame::decode)
     }
 
@@ -164,24 +169,51 @@ impl Connection {
     }
 
     /// Queues a message; [`flush`](Self::flush) sends it.
-    pub(crate) fn queue<M: Serialize>(&mut self, message: &M) -> Result<(), NetError> {
+    pub(crate) fn queue<M: Message>(&mut self, message: &M) -> Result<(), NetError> {
         Ok(frame::encode(message, &mut self.output)?)
+    }
+
+    /// Sends what is queued and then `message`, as [`flush`](Self::flush) does. Its long byte
+    /// strings are copied only if the socket does not take them at once.
+    pub(crate) fn send<M: Message>(&mut self, message: &M) -> Result<bool, NetError> {
+        let mut left = LENT_MAX;
+        let lent = frame::encode_lending(message, &mut self.output, |bytes| {
+            let lends = bytes.len() >= LENT_BYTES_MIN && left > 0;
+            left -= usize::from(lends);
+            lends
+        })?;
+        if !lent.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 2 * LENT_MAX + 1];
+            let (mut count, mut from) = (0, self.sent);
+            for Lent { at, bytes } in &lent {
+                slices[count] = IoSlice::new(&self.output[from..*at]);
+                slices[count + 1] = IoSlice::new(bytes);
+                (count, from) = (count + 2, *at);
+            }
+            slices[count] = IoSlice::new(&self.output[from..]);
+            let mut slices = &mut slices[..=count];
+            let control = &mut SendAncillaryBuffer::default();
+            let sent = taken(sendmsg(&self.stream, slices, control, SEND_FLAGS));
+            let count = sent.as_ref().map_or(0, |count| count.unwrap_or(0));
+            IoSlice::advance_slices(&mut slices, count);
+            // The message does not stay; what the socket has not taken of it is kept here.
+            let rest: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
+            match rest.concat() {
+                rest if rest.is_empty() => self.output.clear(),
+                rest => self.output = rest,
+            }
+            self.sent = 0;
+            sent?;
+        }
+        self.flush()
     }
 
     /// Sends what is queued, as far as the socket takes it; answers whether that was all.
     pub(crate) fn flush(&mut self) -> Result<bool, NetError> {
         while self.sent < self.output.len() {
-            let rest = &self.output[self.sent..];
-            match send(
-                &self.stream,
-                rest,
-                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-            ) {
-                Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => return Err(NetError::Closed),
-                Ok(count) => self.sent += count,
-                Err(Errno::AGAIN) => return Ok(false),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(NetError::Io(error.into())),
+            match taken(send(&self.stream, &self.output[self.sent..], SEND_FLAGS))? {
+                Some(count) => self.sent += count,
+                None => return Ok(false),
             }
         }
         self.output.clear();
@@ -229,6 +261,17 @@ impl Connection {
     }
 }
 
+/// How much the socket took; `None` if it takes nothing now.
+fn taken(sent: Result<usize, Errno>) -> Result<Option<usize>, NetError> {
+    match sent {
+        Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => Err(NetError::Closed),
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(Errno::INTR) => Ok(Some(0)),
+        Err(error) => Err(NetError::Io(error.into())),
+    }
+}
+
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
@@ -236,8 +279,17 @@ impl AsFd for Connection {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use plurix_wire::message::{Batch, Content, Item, Page, ToStation};
+    use plurix_wire::{CommitNumber, Generation, PAGE_BYTES, PageNumber, StreamSequence, Term};
+    use serde::{Deserialize, Serialize};
+
+    /// Whatever somebody may say.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub(in crate::net) struct Anything<T>(pub(in crate::net) T);
+
+    impl<T: Serialize> Message for Anything<T> {}
 
     fn pair(frame_max: usize) -> (Connection, Connection) {
         let (a, b) = UnixStream::pair().unwrap();
@@ -245,12 +297,12 @@ mod tests {
         (connection(a), connection(b))
     }
 
-    fn pump(from: &mut Connection, to: &mut Connection) -> Vec<Vec<u8>> {
+    fn pump(from: &mut Connection, to: &mut Connection) -> Vec<Anything<Vec<u8>>> {
         let mut messages = Vec::new();
         loop {
             let sent = from.flush().unwrap();
             let received = to.receive().unwrap();
-            while let Some(message) = to.next::<Vec<u8>>().unwrap() {
+            while let Some(message) = to.next().unwrap() {
                 messages.push(message);
             }
             if sent && !received {
@@ -264,23 +316,62 @@ mod tests {
     fn messages_of_all_sizes_arrive_whole_and_in_order() {
         let (mut from, mut to) = pair(10 << 20);
         let sizes = [0, 1, 100, 4096, READ_BYTES, 3 * READ_BYTES, 5 << 20, 7];
-        let sent: Vec<Vec<u8>> = sizes
-            .iter()
-            .enumerate()
-            .map(|(n, size)| vec![n as u8; *size])
+        let sent: Vec<_> = (0u8..)
+            .zip(sizes)
+            .map(|(value, size)| Anything(vec![value; size]))
             .collect();
         sent.iter().for_each(|message| from.queue(message).unwrap());
         assert_eq!(pump(&mut from, &mut to), sent);
     }
 
     #[test]
+    fn pages_sent_from_where_they_are_arrive_whole_however_full_the_socket() {
+        let (mut from, mut to) = pair(10 << 20);
+        let batch = |first: u32| {
+            let pages = (first..first + 3 * LENT_MAX as u32).map(|page| {
+                Item::Page(Box::new(Page {
+                    page: PageNumber(page),
+                    base: CommitNumber(1),
+                    held_from: CommitNumber(1),
+                    content: Content::Bytes(vec![page as u8; PAGE_BYTES].into()),
+                    since: Vec::new(),
+                }))
+            });
+            ToStation::Batch(Batch {
+                term: Term(1),
+                generation: Generation(0),
+                sequence: StreamSequence(u64::from(first)),
+                through: CommitNumber(1),
+                last: true,
+                items: pages.collect(),
+            })
+        };
+        let mut received = 0;
+        for first in 0..20 {
+            from.send(&batch(first)).unwrap();
+            // The reader lags, so that later messages find the socket full.
+            if first % 4 == 3 {
+                while received <= first {
+                    from.flush().unwrap();
+                    to.receive().unwrap();
+                    while let Some(message) = to.next::<ToStation>().unwrap() {
+                        assert_eq!(message, batch(received));
+                        received += 1;
+                    }
+                }
+            }
+        }
+        assert!(from.flush().unwrap() && received == 20);
+    }
+
+    #[test]
     fn an_oversized_frame_is_refused() {
         let (mut from, mut to) = pair(1000);
-        from.queue(&vec![0u8; 5000]).unwrap();
+        from.queue(&Anything(vec![0u8; 5000])).unwrap();
         from.flush().unwrap();
         to.receive().unwrap();
         assert!(matches!(
-            to.next::<Vec<u8>>(),
+            to.next::<Anything<Vec<u8>>>(),
             Err(NetError::Wire(plurix_wire::Error::FrameTooLong { .. }))
         ));
     }

@@ -311,6 +311,7 @@ fn nonce() -> io::Result<Nonce> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::connection::tests::Anything;
 
     const CLUSTER: ClusterId = ClusterId([7; 16]);
 
@@ -399,7 +400,7 @@ mod tests {
     #[test]
     fn who_answers_in_another_language_is_no_page_server() {
         let (mut here, there) = pair();
-        here.queue(&"HTTP/1.1 400 Bad Request").unwrap();
+        here.queue(&Anything("HTTP/1.1 400 Bad Request")).unwrap();
         here.flush().unwrap();
         let address = Address::Unix("pair".into());
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -422,7 +423,7 @@ mod tests {
             (MAGIC, 99, "fields of a later version", version(99)),
         ] {
             let (mut here, mut there) = pair();
-            there.queue(&(magic, theirs, more)).unwrap();
+            there.queue(&Anything((magic, theirs, more))).unwrap();
             there.flush().unwrap();
             here.receive().unwrap();
             let mut server = ServerHandshake::new(CLUSTER, None);

@@ -30,7 +30,7 @@ const EVENTS: usize = 64;
 /// have something; it names all of them at once, which is what makes large groups of commits.
 const HOT: usize = 4;
 /// Turns of spinning between two looks at everything else.
-const TURNS_PER_EPOLL: u32 = 16;
+const TURNS_PER_EPOLL: u32 = 64;
 
 const STOP: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1024;
@@ -268,8 +268,8 @@ impl Peers {
     /// Queues and sends a message; answers whether the connection can take another.
     pub(super) fn send(&mut self, id: ConnectionId, message: &ToStation) -> Result<bool, ()> {
         let peer = self.peers.get_mut(&id).ok_or(())?;
-        peer.connection.queue(message).map_err(drop)?;
-        self.flush(id)
+        let sent = peer.connection.send(message);
+        Self::watch(&self.epoll, id, peer, sent)
     }
 
     /// Whether the connection can take a message now.
@@ -279,13 +279,24 @@ impl Peers {
 
     fn flush(&mut self, id: ConnectionId) -> Result<bool, ()> {
         let peer = self.peers.get_mut(&id).ok_or(())?;
-        let sent = peer.connection.flush().map_err(drop)?;
+        let sent = peer.connection.flush();
+        Self::watch(&self.epoll, id, peer, sent)
+    }
+
+    /// Sees to it that epoll tells when a connection that did not take everything takes more.
+    fn watch(
+        epoll: &OwnedFd,
+        id: ConnectionId,
+        peer: &mut Peer,
+        sent: Result<bool, NetError>,
+    ) -> Result<bool, ()> {
+        let sent = sent.map_err(drop)?;
         if sent == peer.blocked {
             peer.blocked = !sent;
             let mut flags = EventFlags::IN;
             flags.set(EventFlags::OUT, peer.blocked);
             let data = EventData::new_u64(id.0);
-            epoll::modify(&self.epoll, &peer.connection, data, flags).map_err(drop)?;
+            epoll::modify(epoll, &peer.connection, data, flags).map_err(drop)?;
         }
         Ok(sent)
     }
