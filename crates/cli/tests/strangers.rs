@@ -36,7 +36,7 @@ fn noise_disturbs_nobody() {
     let (_station, _) = Member::ready(&format!("station --join {address}"));
     let before = stations(&address);
     let noise: Vec<u8> = (0..10_000u32).map(|n| ((n * n) >> 3) as u8).collect();
-    let oversized = framed(&[b"PLURIX\r\n\x01", &[7; 5000][..]].concat());
+    let oversized = framed(&[b"PLURIX\r\n\x02", &[7; 5000][..]].concat());
     for bytes in [
         &noise[..],
         &oversized,
@@ -64,8 +64,8 @@ fn a_later_version_is_told_which_versions_met() {
     later.write_all(&hello).unwrap();
     let mut answer = Vec::new();
     later.read_to_end(&mut answer).unwrap();
-    // Rejected, for the version: ours is 1, theirs is 9.
-    assert_eq!(answer, framed(&[2, 1, 1, 9]));
+    // Rejected, for the version: ours is 2, theirs is 9.
+    assert_eq!(answer, framed(&[2, 1, 2, 9]));
 }
 
 #[test]
