@@ -344,20 +344,31 @@ pub struct Lines {
 
 impl Message for ToLeader {
     fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
-        if let Self::Request { request, .. } = self
-            && let Request::Commit(commit) = request
-        {
-            lend(commit.writes.as_bytes());
+        match self {
+            Self::Request { request, .. } => match request {
+                Request::Commit(commit) => lend(commit.writes.as_bytes()),
+                Request::Fetch { .. }
+                | Request::Drop { .. }
+                | Request::Latest
+                | Request::Heartbeat
+                | Request::Leave => {}
+            },
+            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown => {}
         }
     }
 
     fn attach(&mut self, take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
-        if let Self::Request { request, .. } = self
-            && let Request::Commit(commit) = request
-        {
-            attach(&mut commit.writes, take)?;
+        match self {
+            Self::Request { request, .. } => match request {
+                Request::Commit(commit) => attach(&mut commit.writes, take),
+                Request::Fetch { .. }
+                | Request::Drop { .. }
+                | Request::Latest
+                | Request::Heartbeat
+                | Request::Leave => Ok(()),
+            },
+            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -376,7 +387,11 @@ impl Message for ToStation {
                         lend(delta.writes.as_bytes());
                     }
                 }
-                _ => {}
+                Item::Committed { .. }
+                | Item::Refused { .. }
+                | Item::Latest
+                | Item::Joined(_)
+                | Item::Left(_) => {}
             }
         }
     }
@@ -397,7 +412,11 @@ impl Message for ToStation {
                         attach(&mut delta.writes, &mut take)?;
                     }
                 }
-                _ => {}
+                Item::Committed { .. }
+                | Item::Refused { .. }
+                | Item::Latest
+                | Item::Joined(_)
+                | Item::Left(_) => {}
             }
         }
         Ok(())
@@ -504,35 +523,39 @@ mod tests {
         }))
     }
 
-    /// Each byte string must come back where it was, or a page would get another's bytes.
-    #[test]
-    fn every_byte_string_comes_back_to_its_place() {
-        let batch = ToStation::Batch(Batch {
+    fn batch(items: Vec<Item>) -> ToStation {
+        ToStation::Batch(Batch {
             term: Term(1),
             generation: Generation(2),
             sequence: StreamSequence(3),
             through: CommitNumber(4),
             last: true,
-            items: vec![
-                Item::Delta(delta(1)),
-                page(2, Content::Zero, vec![delta(3)]),
-                Item::Latest,
-                page(
-                    4,
-                    Content::Bytes(vec![4; 4096].into()),
-                    vec![delta(5), delta(6)],
-                ),
-                Item::Lines(Box::new(Lines {
-                    number: CommitNumber(7),
-                    writes: writes(7),
-                })),
-                Item::Delta(Delta {
-                    number: CommitNumber(8),
-                    writes: WriteSet::default(),
-                }),
-                page(9, Content::Bytes(vec![9; 4096].into()), Vec::new()),
-            ],
-        });
+            items,
+        })
+    }
+
+    /// Each byte string must come back where it was, or a page would get another's bytes.
+    #[test]
+    fn every_byte_string_comes_back_to_its_place() {
+        let batch = batch(vec![
+            Item::Delta(delta(1)),
+            page(2, Content::Zero, vec![delta(3)]),
+            Item::Latest,
+            page(
+                4,
+                Content::Bytes(vec![4; 4096].into()),
+                vec![delta(5), delta(6)],
+            ),
+            Item::Lines(Box::new(Lines {
+                number: CommitNumber(7),
+                writes: writes(7),
+            })),
+            Item::Delta(Delta {
+                number: CommitNumber(8),
+                writes: WriteSet::default(),
+            }),
+            page(9, Content::Bytes(vec![9; 4096].into()), Vec::new()),
+        ]);
         let commit = ToLeader::Request {
             incarnation: Incarnation(1),
             generation: Generation(2),
@@ -554,16 +577,6 @@ mod tests {
     #[test]
     fn a_malformed_write_set_is_refused() {
         let mut frame = Vec::new();
-        let batch = |items| {
-            ToStation::Batch(Batch {
-                term: Term(1),
-                generation: Generation(2),
-                sequence: StreamSequence(3),
-                through: CommitNumber(4),
-                last: true,
-                items,
-            })
-        };
         frame::encode(&batch(vec![Item::Delta(delta(1))]), &mut frame).unwrap();
         // The number of runs of its only section.
         let at = frame.len() - 30 - 4 - 4;

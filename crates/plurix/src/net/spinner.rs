@@ -28,9 +28,9 @@ const LOOKS_MAX: u32 = 32;
 /// An offer that nobody takes costs well below a microsecond; one that is taken, at least the
 /// other's looks at its socket.
 const TAKEN: Duration = Duration::from_micros(3);
-/// Who keeps the processor for longer is computing, not waiting: a dozen who wait take their turns in
-/// some 20 µs, and to serve one request takes less, while the scheduler lets a computation go on for
-/// a millisecond or more.
+/// Who keeps the processor for longer is computing, not waiting: the scheduler lets a computation go on
+/// for a millisecond or more, while sixteen who wait, and now and then have a transaction to run,
+/// give it back soon. (With 20 µs they took each other for computations.)
 const KEPT: Duration = Duration::from_micros(100);
 /// How long to sleep at once after the processor was kept.
 const REST_MIN: Duration = Duration::from_millis(1);
