@@ -153,11 +153,9 @@ impl Transaction<'_> {
                 Miss::SnapshotTooOld => return Err(self.poisoned(Poison::SnapshotTooOld)),
                 Miss::Lost => return Err(self.poisoned(Poison::Lost)),
                 Miss::Pending => {
-                    // While the request travels there is time to have memory for the page, and to free
-                    // that of the page before.
+                    // While the request travels there is time to have memory for the page.
                     driver.dispatch();
                     self.pages.prepare(page);
-                    driver.machine.tidy();
                 }
             }
             let waited = driver.wait(None, |machine| {

@@ -69,8 +69,6 @@ pub(super) struct Cache {
     orphans: Vec<PageNumber>,
     members: BTreeMap<Incarnation, Member>,
     latest: Latest,
-    /// The last page settled, until there is time to free it.
-    settled: Option<Box<Page>>,
 }
 
 /// Questions for the newest snapshot since memory was last brought to one; answered in order.
@@ -238,11 +236,6 @@ impl Cache {
             })
     }
 
-    /// Frees what is needed no more, for whoever must wait anyway.
-    pub(super) fn tidy(&mut self) {
-        self.settled = None;
-    }
-
     /// Whether `page` has arrived, and installs it for the running transaction if it can be.
     pub(super) fn install(&mut self, page: PageNumber, memory: &impl Install) -> Arrival {
         let Some(arrived) = self.arrived.get_mut(&page) else {
@@ -316,7 +309,7 @@ impl Cache {
                         refreshed.insert(number, arrived.page.held_from);
                     }
                     self.held.insert(number);
-                    self.settled = Some(settle_page(arrived, memory));
+                    settle_page(arrived, memory);
                 }
                 Entry::Lines(lines) => {
                     if own.is_some() {
@@ -476,7 +469,7 @@ fn install(page: &Page, through: CommitNumber, memory: &impl Install) {
 }
 
 /// The queue has reached a served page: brings it to the commit from which it is held.
-fn settle_page(arrived: Arrived, memory: &mut impl Pages) -> Box<Page> {
+fn settle_page(arrived: Arrived, memory: &mut impl Pages) {
     let page = arrived.page;
     match arrived.installed {
         None => install(&page, page.held_from, memory),
@@ -489,7 +482,6 @@ fn settle_page(arrived: Arrived, memory: &mut impl Pages) -> Box<Page> {
             }
         }
     }
-    page
 }
 
 fn apply_held(held: &FxHashSet<PageNumber>, writes: &WriteSet, memory: &mut impl Pages) {

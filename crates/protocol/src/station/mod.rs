@@ -338,11 +338,6 @@ impl Station {
         Miss::Pending
     }
 
-    /// Frees what is needed no more: for whoever has just sent a request and must wait anyway.
-    pub fn tidy(&mut self) {
-        self.cache.tidy();
-    }
-
     /// Asks for pages that will be needed; those that are here or under way are left out.
     pub fn prefetch(&mut self, first: PageNumber, count: u32) {
         if matches!(self.state, State::Active) {
