@@ -36,6 +36,17 @@ pub enum Error {
         /// The file's length, in bytes.
         actual: u64,
     },
+    /// Memory cannot be shared with another process, or what it offers must not be mapped.
+    #[error("cannot share {bytes} bytes of memory with a peer on this host")]
+    Share {
+        /// The length asked for.
+        bytes: u64,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The process at the other end of a ring wrote what no ring of ours says.
+    #[error("the peer damaged the memory that it shares with this process")]
+    Ring,
     /// Stores to a mapped file may not have reached the disk; treat them all as lost.
     #[error("cannot write a mapped file to disk; what was stored since the last sync may be lost")]
     Sync {

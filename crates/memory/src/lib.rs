@@ -43,15 +43,18 @@
 //! system's mappings by an ordinary allocation ([`HeapMemory::emulated`]). It is chosen at run time,
 //! because the simulator wants many small heaps in one process, and is the only one under Miri.
 //!
-//! [`MappedFile`] is apart from all this: a page server's log segment, written by stores.
+//! Apart from all this are [`MappedFile`], a page server's log segment written by stores, and
+//! [`Rings`], by which two processes of one host exchange bytes.
 
 mod diff;
 mod error;
 mod heap;
 mod mapped_file;
 mod pages;
+mod ring;
 mod sys;
 
 pub use error::{AccessError, Error};
 pub use heap::HeapMemory;
 pub use mapped_file::MappedFile;
+pub use ring::{Rings, Wish};

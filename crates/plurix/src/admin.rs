@@ -6,7 +6,7 @@ pub use plurix_wire::message::{StationStatus, Status};
 use plurix_wire::message::{ToLeader, ToStation};
 
 use crate::error::{ErrorKind, Result};
-use crate::net::handshake::{ConnectError, connect};
+use crate::net::handshake::{Client, ConnectError, connect};
 use crate::net::{Address, Connection, NetError, Secret};
 
 /// A page server that takes longer to answer is not there. Marking a log clean waits for the disk.
@@ -38,8 +38,14 @@ pub fn shutdown(address: &Address, secret: Option<&Secret>) -> Result<()> {
 /// Sends one message over a connection of its own and waits for the answer.
 fn ask(address: &Address, secret: Option<&Secret>, message: &ToLeader) -> Result<ToStation> {
     let deadline = Instant::now() + ANSWER_MAX;
-    let (mut connection, _) =
-        connect(address, secret, None, ANSWER_MAX).map_err(ErrorKind::from)?;
+    let client = Client {
+        secret,
+        cluster: None,
+        // Not for a single answer.
+        shares_memory: false,
+        timeout: ANSWER_MAX,
+    };
+    let (mut connection, _) = connect(address, &client).map_err(ErrorKind::from)?;
     let answer = exchange(&mut connection, message, deadline).map_err(|source| {
         let address = address.clone();
         ErrorKind::from(ConnectError::Broken { address, source })

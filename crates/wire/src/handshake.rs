@@ -8,6 +8,9 @@
 //!    | <------------------------- Accepted ---- |   or Rejected
 //! ```
 //!
+//! On one host a client may ask for shared memory. If it gets some, a descriptor comes with the
+//! `Accepted`, and everything after that goes through the memory.
+//!
 //! A proof is HMAC-SHA256 (RFC 2104) under the shared secret over the side's name, both nonces and
 //! the cluster id, so neither side reveals the secret and no proof can be replayed. It authenticates
 //! the beginning of the connection only; it neither encrypts nor protects what follows.
@@ -25,7 +28,7 @@ use crate::ids::ClusterId;
 /// Begins every connection; tells a stranger's protocol from ours.
 pub const MAGIC: [u8; 8] = *b"PLURIX\r\n";
 /// The version of everything in this crate that travels; peers must be equal.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A number drawn for one connection.
 pub type Nonce = [u8; 16];
@@ -87,16 +90,21 @@ pub enum ServerFrame {
         proof: Option<Proof>,
     },
     /// The session may begin.
-    Accepted,
+    Accepted {
+        /// Through the memory whose descriptor comes with this frame.
+        shares_memory: bool,
+    },
     /// The connection ends.
     Rejected(Rejection),
 }
 
-/// The client's second frame; the proof is absent if the server asked for none.
+/// The client's second frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientProof {
-    /// The proof.
+    /// The proof; absent if the server asked for none.
     pub proof: Option<Proof>,
+    /// Whether it would like to share memory with the server.
+    pub shares_memory: bool,
 }
 
 /// Why a connection was not accepted.
@@ -197,7 +205,7 @@ mod tests {
     #[test]
     fn the_words_that_all_versions_share_keep_their_bytes() {
         let hello = framed(&HELLO);
-        assert_eq!(hello[4..13], *b"PLURIX\r\n\x02");
+        assert_eq!(hello[4..13], *b"PLURIX\r\n\x03");
         let why = Rejection::Version {
             ours: 1,
             theirs: 300,

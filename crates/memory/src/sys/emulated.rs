@@ -8,6 +8,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+#[cfg(not(all(target_os = "linux", not(miri))))]
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use plurix_wire::PAGE_BYTES;
@@ -40,6 +42,18 @@ pub(super) fn table(bytes: usize) -> io::Result<Allocation> {
 /// Files cannot be mapped here.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 pub(super) fn file(_file: &File, _bytes: usize) -> io::Result<Allocation> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nor can memory be shared with another process.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(super) fn shared(_bytes: usize) -> io::Result<(Allocation, OwnedFd)> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// As [`shared`].
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(super) fn shared_by(_descriptor: &OwnedFd, _bytes: usize) -> io::Result<Allocation> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -1,4 +1,5 @@
-//! Mappings on Linux: one memfd for a heap, anonymous memory for tables, files for log segments.
+//! Mappings on Linux: one memfd for a heap, anonymous memory for tables, files for log segments,
+//! sealed memfds for what two processes share.
 
 #![allow(unsafe_code)]
 
@@ -9,12 +10,17 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
+};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use rustix::process::{Resource, getrlimit};
 
 use super::Memory;
+
+/// Nobody can shorten or lengthen what bears these.
+const LENGTH_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// One mapping, unmapped when dropped.
 pub(super) struct View {
@@ -27,7 +33,7 @@ unsafe impl Send for View {}
 
 /// A shared mapping of a memfd that nobody else holds: the descriptor is closed on return.
 pub(super) fn heap(bytes: usize) -> io::Result<View> {
-    let memory = memory_file()?;
+    let memory = memory_file("plurix-heap", MemfdFlags::empty())?;
     ftruncate(&memory, bytes as u64)?;
     let view = map(&memory, bytes, MapFlags::SHARED | MapFlags::NORESERVE)?;
     view.advise(Advice::LinuxDontFork)?;
@@ -62,11 +68,35 @@ pub(super) fn heap_bytes_max() -> u64 {
     getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
 }
 
-fn memory_file() -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC;
-    match memfd_create("plurix-heap", flags | MemfdFlags::NOEXEC_SEAL) {
+/// A shared mapping of a memfd whose length is sealed, and its descriptor.
+pub(super) fn shared(bytes: usize) -> io::Result<(View, OwnedFd)> {
+    if bytes as u64 > heap_bytes_max() {
+        return Err(Errno::FBIG.into());
+    }
+    let memory = memory_file("plurix-shared", MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&memory, bytes as u64)?;
+    fcntl_add_seals(&memory, LENGTH_SEALS | SealFlags::SEAL)?;
+    let view = shared_by(&memory, bytes)?;
+    Ok((view, memory))
+}
+
+/// A shared mapping of such a memfd.
+pub(super) fn shared_by(memory: &OwnedFd, bytes: usize) -> io::Result<View> {
+    let is_sealed = fcntl_get_seals(memory)?.contains(LENGTH_SEALS);
+    if !is_sealed || fstat(memory)?.st_size != bytes as i64 {
+        return Err(Errno::INVAL.into());
+    }
+    let view = map(memory, bytes, MapFlags::SHARED)?;
+    view.advise(Advice::LinuxDontFork)?;
+    view.advise(Advice::LinuxDontDump)?;
+    Ok(view)
+}
+
+fn memory_file(name: &str, flags: MemfdFlags) -> io::Result<OwnedFd> {
+    let flags = flags | MemfdFlags::CLOEXEC;
+    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // Kernels before 6.3 do not know the flag; some later ones are set up to insist on it.
-        Err(Errno::INVAL) => Ok(memfd_create("plurix-heap", flags)?),
+        Err(Errno::INVAL) => Ok(memfd_create(name, flags)?),
         answer => Ok(answer?),
     }
 }

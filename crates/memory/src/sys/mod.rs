@@ -14,6 +14,7 @@ mod zeroed;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
@@ -75,6 +76,19 @@ impl Mapping {
     /// The first `bytes` of `file`, shared with it: stores reach the file.
     pub(crate) fn file(file: &File, bytes: usize) -> io::Result<Self> {
         Ok(Self::new(native::file(file, bytes)?, bytes))
+    }
+
+    /// Zeroed memory to be shared with another process, and the descriptor by which that one maps
+    /// it. Nobody can ever shorten it.
+    pub(crate) fn shared(bytes: usize) -> io::Result<(Self, OwnedFd)> {
+        let (memory, descriptor) = native::shared(bytes)?;
+        Ok((Self::new(memory, bytes), descriptor))
+    }
+
+    /// What another process made by [`shared`](Self::shared), of the same length. Refuses memory
+    /// that could be shortened, for to touch what is gone ends the process.
+    pub(crate) fn shared_by(descriptor: &OwnedFd, bytes: usize) -> io::Result<Self> {
+        Ok(Self::new(native::shared_by(descriptor, bytes)?, bytes))
     }
 
     fn new(memory: impl Memory + 'static, bytes: usize) -> Self {

@@ -1,21 +1,15 @@
 //! One framed connection: buffers, reads and writes that do not block, and waiting.
-//!
-//! The socket itself is a blocking one; each call says whether it may wait. So a reader that has
-//! nothing else to do sleeps in the read that will bring the answer, which saves it a second system
-//! call just when it is in a hurry.
 
 use std::io::{self, IoSlice};
-use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use plurix_memory::Rings;
 use plurix_wire::frame::{self, Lent, Message};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use rustix::event::PollFlags;
 use serde::de::DeserializeOwned;
+
+use super::transport::{Stream, Transport, Wait};
 
 /// Bytes read at a time; a page with its frame fits many times.
 const READ_BYTES: usize = 64 << 10;
@@ -26,11 +20,6 @@ const KEEP_BYTES: usize = 1 << 20;
 const LENT_BYTES_MIN: usize = 1 << 10;
 /// Most byte strings of one message that are sent so.
 const LENT_MAX: usize = 32;
-const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
-
-/// A read that waits answers without anything after so long, for whoever has other duties, too.
-/// Set once: the kernel keeps it with the socket.
-const WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// What can go wrong with a connection.
 #[derive(Debug, thiserror::Error)]
@@ -45,42 +34,15 @@ pub enum NetError {
     /// The peer sent what cannot be decoded.
     #[error(transparent)]
     Wire(#[from] plurix_wire::Error),
+    /// Memory cannot be shared with the peer, or the peer damaged it.
+    #[error(transparent)]
+    Memory(#[from] plurix_memory::Error),
 }
 
-/// The two kinds of stream socket.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Stream {
-    fn prepare(&self) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.set_nonblocking(false)?,
-            Self::Tcp(stream) => {
-                // Frames are written whole; waiting for more would only delay them.
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(false)?;
-            }
-        }
-        Ok(set_socket_timeout(self, Timeout::Recv, Some(WAIT_MAX))?)
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tcp(stream) => stream.as_fd(),
-        }
-    }
-}
-
-/// A stream socket with its buffers.
+/// A transport with its buffers.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: Stream,
+    transport: Transport,
     input: Vec<u8>,
     /// What of `input` is filled and not yet consumed.
     filled: std::ops::Range<usize>,
@@ -93,11 +55,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(stream: Stream, frame_max: usize) -> io::Result<Self> {
-        stream.prepare()?;
-        let input = vec![0; READ_BYTES];
         Ok(Self {
-            stream,
-            input,
+            transport: Transport::new(stream)?,
+            input: vec![0; READ_BYTES],
             filled: 0..0,
             output: Vec::new(),
             sent: 0,
@@ -106,9 +66,9 @@ impl Connection {
     }
 
     /// Whether the end of this connection proves the end of the process behind it: so it is with a
-    /// Unix socket; a TCP connection can break on its way.
+    /// peer on this host; a TCP connection can break on its way.
     pub(crate) fn end_proves_death(&self) -> bool {
-        matches!(self.stream, Stream::Unix(_))
+        self.transport.is_local()
     }
 
     /// From here on the peer is trusted with frames of up to `frame_max` bytes.
@@ -116,31 +76,89 @@ impl Connection {
         self.frame_max = frame_max;
     }
 
+    /// Whether what is said goes through memory that both sides share.
+    pub(crate) fn shares_memory(&self) -> bool {
+        self.transport.shares_memory()
+    }
+
+    /// Sends what is queued, and with it the descriptor by which the peer finds the other side of
+    /// `rings`. They carry everything after that.
+    pub(super) fn hand_over(&mut self, rings: Rings, descriptor: &OwnedFd) -> Result<(), NetError> {
+        self.transport.pass(&self.output[self.sent..], descriptor)?;
+        self.output.clear();
+        self.sent = 0;
+        self.transport.share(rings);
+        Ok(())
+    }
+
+    /// [`receive`](Self::receive), and what the peer [`hand_over`](Self::hand_over)s.
+    pub(super) fn receive_passed(&mut self) -> Result<(bool, Option<OwnedFd>), NetError> {
+        self.make_room()?;
+        let into = &mut self.input[self.filled.end..];
+        let (count, passed) = self.transport.receive_passed(into)?;
+        self.filled.end += count;
+        Ok((count > 0, passed))
+    }
+
+    /// Goes on through the memory that the peer has handed over.
+    pub(super) fn take_over(&mut self, descriptor: &OwnedFd) -> Result<(), NetError> {
+        if !self.filled.is_empty() {
+            return Err(plurix_wire::Error::Invalid("bytes after the handshake").into());
+        }
+        self.transport.share(Rings::open(descriptor)?);
+        Ok(())
+    }
+
+    /// Whether it is known without a system call that there is something to read or to send.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.transport.has_news(self.is_sending())
+    }
+
+    /// Reads what is there; answers whether there was anything. Asks shared memory alone, if there
+    /// is some, which does not tell that the peer has closed. Never blocks.
+    pub(crate) fn look(&mut self) -> Result<bool, NetError> {
+        if self.shares_memory() && !self.has_news() {
+            // For the other thread of this processor's core, if there is one.
+            std::hint::spin_loop();
+            return Ok(false);
+        }
+        self.read(Transport::look)
+    }
+
     /// Reads what is there; answers whether there was anything. Never blocks.
     pub(crate) fn receive(&mut self) -> Result<bool, NetError> {
-        self.read(RecvFlags::DONTWAIT)
+        self.read(|transport, into| transport.receive(into, Wait::Never))
+    }
+
+    /// Reads what is there and forgets it and what was received before; answers whether there was
+    /// anything. No message can be read after that. Never blocks.
+    pub(crate) fn discard(&mut self) -> Result<bool, NetError> {
+        self.filled = 0..0;
+        let received = self.receive();
+        self.filled = 0..0;
+        received
     }
 
     /// Sleeps until there is something to read, or for 20 ms, and reads it; answers whether there
     /// was anything.
     pub(crate) fn receive_waiting(&mut self) -> Result<bool, NetError> {
-        self.read(RecvFlags::empty())
+        self.read(|transport, into| transport.receive(into, Wait::Short))
     }
 
-    fn read(&mut self, flags: RecvFlags) -> Result<bool, NetError> {
+    /// Sees to it that [`look`](Self::look) tells, from here on, that the peer has closed.
+    pub(crate) fn notice_end(&mut self) -> Result<(), NetError> {
+        self.transport.notice_end()
+    }
+
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut Transport, &mut [u8]) -> Result<usize, NetError>,
+    ) -> Result<bool, NetError> {
         self.make_room()?;
-        // The bare system call: that of the C library is a point of cancellation, which costs a
-        // fifth of a look at an empty socket.
-        match recv(&self.stream, &mut self.input[self.filled.end..], flags) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => Err(NetError::Closed),
-            Ok((count, _)) => {
-                self.filled.end += count;
-                Ok(true)
-            }
-            // Who was interrupted by a signal may have a reason not to wait any more.
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-            Err(error) => Err(NetError::Io(error.into())),
-        }
+        let count = read(&mut self.transport, &mut self.input[self.filled.end..])?;
+        self.filled.end += count;
+        Ok(count > 0)
     }
 
     /// The next whole message that was received.
@@ -192,8 +210,7 @@ impl Connection {
             }
             slices[count] = IoSlice::new(&self.output[from..]);
             let mut slices = &mut slices[..=count];
-            let control = &mut SendAncillaryBuffer::default();
-            let sent = taken(sendmsg(&self.stream, slices, control, SEND_FLAGS));
+            let sent = self.transport.send(slices);
             let count = sent.as_ref().map_or(0, |count| count.unwrap_or(0));
             IoSlice::advance_slices(&mut slices, count);
             // The message does not stay; what the socket has not taken of it is kept here.
@@ -211,7 +228,8 @@ impl Connection {
     /// Sends what is queued, as far as the socket takes it; answers whether that was all.
     pub(crate) fn flush(&mut self) -> Result<bool, NetError> {
         while self.sent < self.output.len() {
-            match taken(send(&self.stream, &self.output[self.sent..], SEND_FLAGS))? {
+            let rest = IoSlice::new(&self.output[self.sent..]);
+            match self.transport.send(&[rest])? {
                 Some(count) => self.sent += count,
                 None => return Ok(false),
             }
@@ -227,18 +245,25 @@ impl Connection {
         self.sent < self.output.len()
     }
 
+    /// Says that this side is about to sleep on its socket; answers whether it may. If so, whoever
+    /// sleeps says afterwards that it is awake: [`rouse`](Self::rouse).
+    pub(crate) fn doze(&self) -> bool {
+        self.transport.doze(self.is_sending())
+    }
+
+    /// Says that this side is awake.
+    pub(crate) fn rouse(&self) {
+        self.transport.rouse();
+    }
+
+    /// What a side that sleeps on its socket waits for there.
+    pub(crate) fn interest(&self) -> PollFlags {
+        self.transport.interest(self.is_sending())
+    }
+
     /// Blocks until there is something to read, what is queued can be sent, or `timeout` is over.
-    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<()> {
-        let mut flags = PollFlags::IN;
-        flags.set(PollFlags::OUT, self.is_sending());
-        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        });
-        match poll(&mut [PollFd::new(self, flags)], Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    pub(crate) fn wait(&mut self, timeout: Duration) -> Result<(), NetError> {
+        self.transport.wait(self.is_sending(), timeout)
     }
 
     /// Sees to it that a read has room: for the rest of the frame that has begun, at least.
@@ -261,25 +286,18 @@ impl Connection {
     }
 }
 
-/// How much the socket took; `None` if it takes nothing now.
-fn taken(sent: Result<usize, Errno>) -> Result<Option<usize>, NetError> {
-    match sent {
-        Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => Err(NetError::Closed),
-        Ok(count) => Ok(Some(count)),
-        Err(Errno::AGAIN) => Ok(None),
-        Err(Errno::INTR) => Ok(Some(0)),
-        Err(error) => Err(NetError::Io(error.into())),
-    }
-}
-
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.transport.as_fd()
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
     use plurix_wire::message::{Batch, Content, Item, Page, ToStation};
     use plurix_wire::{CommitNumber, Generation, PAGE_BYTES, PageNumber, StreamSequence, Term};
@@ -291,10 +309,27 @@ pub(super) mod tests {
 
     impl<T: Serialize> Message for Anything<T> {}
 
-    fn pair(frame_max: usize) -> (Connection, Connection) {
+    /// Two connected sides, over the socket alone or with shared memory.
+    fn pair(frame_max: usize, shares_memory: bool) -> (Connection, Connection) {
+        if shares_memory {
+            let (a, b, _) = sharing_pair(frame_max);
+            return (a, b);
+        }
         let (a, b) = UnixStream::pair().unwrap();
         let connection = |stream| Connection::new(Stream::Unix(stream), frame_max).unwrap();
         (connection(a), connection(b))
+    }
+
+    /// Two sides that share memory, and that memory as a file.
+    fn sharing_pair(frame_max: usize) -> (Connection, Connection, File) {
+        let (mut a, mut b) = pair(frame_max, false);
+        let (rings, descriptor) = Rings::host().unwrap();
+        a.queue(&Anything(0)).unwrap();
+        a.hand_over(rings, &descriptor).unwrap();
+        let (_, passed) = b.receive_passed().unwrap();
+        assert_eq!(b.next().unwrap(), Some(Anything(0)));
+        b.take_over(&passed.unwrap()).unwrap();
+        (a, b, File::from(descriptor))
     }
 
     fn pump(from: &mut Connection, to: &mut Connection) -> Vec<Anything<Vec<u8>>> {
@@ -314,19 +349,25 @@ pub(super) mod tests {
 
     #[test]
     fn messages_of_all_sizes_arrive_whole_and_in_order() {
-        let (mut from, mut to) = pair(10 << 20);
         let sizes = [0, 1, 100, 4096, READ_BYTES, 3 * READ_BYTES, 5 << 20, 7];
-        let sent: Vec<_> = (0u8..)
-            .zip(sizes)
-            .map(|(value, size)| Anything(vec![value; size]))
-            .collect();
-        sent.iter().for_each(|message| from.queue(message).unwrap());
-        assert_eq!(pump(&mut from, &mut to), sent);
+        for shares_memory in [false, true] {
+            let (mut from, mut to) = pair(10 << 20, shares_memory);
+            let sent: Vec<_> = (0u8..)
+                .zip(sizes)
+                .map(|(value, size)| Anything(vec![value; size]))
+                .collect();
+            sent.iter().for_each(|message| from.queue(message).unwrap());
+            assert_eq!(pump(&mut from, &mut to), sent);
+        }
     }
 
     #[test]
     fn pages_sent_from_where_they_are_arrive_whole_however_full_the_socket() {
-        let (mut from, mut to) = pair(10 << 20);
+        [false, true].into_iter().for_each(pages_arrive_whole);
+    }
+
+    fn pages_arrive_whole(shares_memory: bool) {
+        let (mut from, mut to) = pair(10 << 20, shares_memory);
         let batch = |first: u32| {
             let pages = (first..first + 3 * LENT_MAX as u32).map(|page| {
                 Item::Page(Box::new(Page {
@@ -366,20 +407,98 @@ pub(super) mod tests {
 
     #[test]
     fn an_oversized_frame_is_refused() {
-        let (mut from, mut to) = pair(1000);
-        from.queue(&Anything(vec![0u8; 5000])).unwrap();
-        from.flush().unwrap();
-        to.receive().unwrap();
-        assert!(matches!(
-            to.next::<Anything<Vec<u8>>>(),
-            Err(NetError::Wire(plurix_wire::Error::FrameTooLong { .. }))
-        ));
+        for shares_memory in [false, true] {
+            let (mut from, mut to) = pair(1000, shares_memory);
+            from.queue(&Anything(vec![0u8; 5000])).unwrap();
+            from.flush().unwrap();
+            to.receive().unwrap();
+            assert!(matches!(
+                to.next::<Anything<Vec<u8>>>(),
+                Err(NetError::Wire(plurix_wire::Error::FrameTooLong { .. }))
+            ));
+        }
     }
 
     #[test]
-    fn the_end_of_the_peer_is_noticed() {
-        let (from, mut to) = pair(1000);
+    fn the_end_of_the_peer_is_noticed_behind_its_last_word() {
+        for shares_memory in [false, true] {
+            let (mut from, mut to) = pair(1000, shares_memory);
+            from.queue(&Anything("last")).unwrap();
+            from.flush().unwrap();
+            drop(from);
+            to.wait(Duration::from_secs(10)).unwrap();
+            assert!(to.look().unwrap());
+            assert_eq!(to.next().unwrap(), Some(Anything("last".to_owned())));
+            to.notice_end().unwrap();
+            assert!(matches!(to.look(), Err(NetError::Closed)));
+        }
+    }
+
+    #[test]
+    fn who_looks_at_shared_memory_learns_of_the_end_when_it_asks_for_it() {
+        let (from, mut to) = pair(1000, true);
         drop(from);
-        assert!(matches!(to.receive(), Err(NetError::Closed)));
+        assert!(!to.look().unwrap());
+        to.notice_end().unwrap();
+        assert!(matches!(to.look(), Err(NetError::Closed)));
+    }
+
+    #[test]
+    fn a_peer_that_scribbles_over_the_shared_memory_is_refused() {
+        let scribbled = |at| {
+            let (ours, theirs, memory) = sharing_pair(1 << 20);
+            memory
+                .write_all_at(&(1u64 << 40).to_ne_bytes(), at)
+                .unwrap();
+            (ours, theirs)
+        };
+        // Where the two sides say how much they have pushed.
+        for at in [0, 256] {
+            let (mut ours, mut theirs) = scribbled(at);
+            let refused = ours.receive().err().or(theirs.receive().err());
+            assert!(matches!(refused, Some(NetError::Memory(_))), "{at}");
+        }
+        // Where they say how much they have pulled: looked at for lack of room.
+        for at in [128, 384] {
+            let (mut ours, mut theirs) = scribbled(at);
+            let mut refused = Vec::new();
+            for side in [&mut ours, &mut theirs] {
+                side.queue(&Anything(vec![7u8; 1 << 20])).unwrap();
+                refused.extend(side.flush().err());
+            }
+            assert!(matches!(refused[..], [NetError::Memory(_)]), "{at}");
+        }
+    }
+
+    /// Both sides sleep whenever they have nothing to do, the writer on a full ring or socket.
+    #[test]
+    fn sides_that_sleep_wake_each_other() {
+        const MESSAGES: u32 = 2000;
+        for shares_memory in [false, true] {
+            let (mut from, mut to) = pair(1 << 20, shares_memory);
+            let writer = std::thread::spawn(move || {
+                for number in 0..MESSAGES {
+                    let bytes = vec![7u8; (number * 37 % 9001) as usize];
+                    from.queue(&Anything((number, bytes))).unwrap();
+                    while !from.flush().unwrap() {
+                        from.wait(Duration::from_secs(20)).unwrap();
+                    }
+                }
+                from
+            });
+            let mut next = 0;
+            while next < MESSAGES {
+                if !to.receive_waiting().unwrap() {
+                    continue;
+                }
+                while let Some(Anything((number, bytes))) =
+                    to.next::<Anything<(u32, Vec<u8>)>>().unwrap()
+                {
+                    assert_eq!((number, bytes.len()), (next, (next * 37 % 9001) as usize));
+                    next += 1;
+                }
+            }
+            writer.join().unwrap();
+        }
     }
 }

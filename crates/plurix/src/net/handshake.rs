@@ -3,9 +3,11 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use plurix_memory::Rings;
 use plurix_wire::ClusterId;
 use plurix_wire::frame::{FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX};
 use plurix_wire::handshake::{
@@ -13,8 +15,9 @@ use plurix_wire::handshake::{
 };
 
 use super::address::Address;
-use super::connection::{Connection, NetError, Stream};
+use super::connection::{Connection, NetError};
 use super::secret::{Secret, Side};
+use super::transport::Stream;
 
 /// Why a page server could not be joined.
 #[derive(Debug, thiserror::Error)]
@@ -57,21 +60,29 @@ impl ConnectError {
     }
 }
 
-/// Connects to the page server at `address` and shakes hands. With a `secret` the server must
-/// prove that it knows it too.
+/// Who connects, and what it wants.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    /// With one, the server must prove that it knows it too.
+    pub(crate) secret: Option<&'a Secret>,
+    /// The only cluster that will do.
+    pub(crate) cluster: Option<ClusterId>,
+    /// On one host, what is said goes through shared memory, if that can be had.
+    pub(crate) shares_memory: bool,
+    /// The time for all of it.
+    pub(crate) timeout: Duration,
+}
+
+/// Connects to the page server at `address` and shakes hands.
 pub(crate) fn connect(
     address: &Address,
-    secret: Option<&Secret>,
-    cluster: Option<ClusterId>,
-    timeout: Duration,
+    client: &Client<'_>,
 ) -> Result<(Connection, ClusterId), ConnectError> {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + client.timeout;
     let mut failure = None;
     for candidate in address.candidates() {
-        match open(&candidate, timeout) {
-            Ok(connection) => {
-                return shake(connection, &candidate, secret, cluster, deadline);
-            }
+        match open(&candidate, client.timeout) {
+            Ok(connection) => return shake(connection, &candidate, client, deadline),
             Err(source) => {
                 failure = Some(ConnectError::Unreachable {
                     address: candidate,
@@ -107,10 +118,15 @@ fn open(address: &Address, timeout: Duration) -> io::Result<Connection> {
 fn shake(
     mut connection: Connection,
     address: &Address,
-    secret: Option<&Secret>,
-    cluster: Option<ClusterId>,
+    client: &Client<'_>,
     deadline: Instant,
 ) -> Result<(Connection, ClusterId), ConnectError> {
+    let Client {
+        secret,
+        cluster,
+        shares_memory,
+        ..
+    } = *client;
     let broken = |source| ConnectError::Broken {
         address: address.clone(),
         source,
@@ -119,17 +135,18 @@ fn shake(
         address: address.clone(),
         why,
     };
-    let client = nonce().map_err(|error| broken(error.into()))?;
+    let ours = nonce().map_err(|error| broken(error.into()))?;
     let hello = ClientHello {
         magic: MAGIC,
         version: VERSION,
-        nonce: client,
+        nonce: ours,
         cluster,
     };
     connection.queue(&hello).map_err(broken)?;
-    let (found, server, proof) = match answer(&mut connection, address, deadline)? {
+    let (hello, _) = answer(&mut connection, address, deadline)?;
+    let (found, theirs, proof) = match hello {
         ServerFrame::Rejected(why) => return Err(rejected(why)),
-        ServerFrame::Accepted => return Err(rejected(Rejection::NotPlurix)),
+        ServerFrame::Accepted { .. } => return Err(rejected(Rejection::NotPlurix)),
         ServerFrame::Hello { version, .. } if version != VERSION => {
             return Err(rejected(Rejection::Version {
                 ours: version,
@@ -145,38 +162,51 @@ fn shake(
     };
     if let Some(secret) = secret {
         let proven =
-            proof.is_some_and(|proof| secret.verify(Side::Server, &client, &server, found, &proof));
+            proof.is_some_and(|proof| secret.verify(Side::Server, &ours, &theirs, found, &proof));
         if !proven {
             return Err(rejected(Rejection::Secret));
         }
     }
-    let proof = secret.map(|secret| secret.proof(Side::Client, &client, &server, found));
-    connection.queue(&ClientProof { proof }).map_err(broken)?;
-    match answer(&mut connection, address, deadline)? {
-        ServerFrame::Accepted => {
+    let proof = secret.map(|secret| secret.proof(Side::Client, &ours, &theirs, found));
+    let proof = ClientProof {
+        proof,
+        shares_memory,
+    };
+    connection.queue(&proof).map_err(broken)?;
+    let (verdict, passed) = answer(&mut connection, address, deadline)?;
+    match (verdict, passed) {
+        (ServerFrame::Accepted { shares_memory }, passed) if shares_memory == passed.is_some() => {
+            if let Some(memory) = passed {
+                connection.take_over(&memory).map_err(broken)?;
+            }
             connection.set_frame_max(FRAME_BYTES_MAX);
             Ok((connection, found))
         }
-        ServerFrame::Rejected(why) => Err(rejected(why)),
-        ServerFrame::Hello { .. } => Err(rejected(Rejection::NotPlurix)),
+        (ServerFrame::Rejected(why), _) => Err(rejected(why)),
+        (ServerFrame::Accepted { .. } | ServerFrame::Hello { .. }, _) => {
+            Err(rejected(Rejection::NotPlurix))
+        }
     }
 }
 
-/// Sends what is queued and waits for the server's next frame.
+/// Sends what is queued and waits for the server's next frame, and what is passed with it.
 fn answer(
     connection: &mut Connection,
     address: &Address,
     deadline: Instant,
-) -> Result<ServerFrame, ConnectError> {
+) -> Result<(ServerFrame, Option<OwnedFd>), ConnectError> {
     let broken = |source| ConnectError::Broken {
         address: address.clone(),
         source,
     };
+    let mut memory = None;
     loop {
         connection.flush().map_err(broken)?;
-        let received = connection.receive();
+        let received = connection.receive_passed().map(|(_, passed)| {
+            memory = passed.or(memory.take());
+        });
         match connection.next() {
-            Ok(Some(frame)) => return Ok(frame),
+            Ok(Some(frame)) => return Ok((frame, memory)),
             Ok(None) => {}
             // To try again would not make it one.
             Err(NetError::Wire(_)) => {
@@ -192,9 +222,7 @@ fn answer(
         if left.is_zero() {
             return Err(ConnectError::Silent(address.clone()));
         }
-        connection
-            .wait(left)
-            .map_err(|error| broken(error.into()))?;
+        connection.wait(left).map_err(broken)?;
     }
 }
 
@@ -235,7 +263,7 @@ impl ServerHandshake {
     /// Goes on with what the connection has received, and queues the answer.
     pub(crate) fn advance(&mut self, connection: &mut Connection) -> Result<Progress, NetError> {
         loop {
-            let frame = match self.state {
+            let answer = match self.state {
                 ServerState::AwaitsHello => match connection.next_by(Greeting::decode) {
                     Ok(None) => return Ok(Progress::Waiting),
                     Ok(Some(greeting)) => self.greet(&greeting)?,
@@ -246,17 +274,16 @@ impl ServerHandshake {
                     let Some(proof) = connection.next::<ClientProof>()? else {
                         return Ok(Progress::Waiting);
                     };
-                    self.judge(&proof, &client, &server)
+                    if self.believes(&proof, &client, &server) {
+                        accept(connection, proof.shares_memory)?;
+                        return Ok(Progress::Accepted);
+                    }
+                    ServerFrame::Rejected(Rejection::Secret)
                 }
             };
-            connection.queue(&frame)?;
-            match frame {
-                ServerFrame::Hello { .. } => {}
-                ServerFrame::Accepted => {
-                    connection.set_frame_max(FRAME_BYTES_MAX);
-                    return Ok(Progress::Accepted);
-                }
-                ServerFrame::Rejected(why) => return Ok(Progress::Rejected(why)),
+            connection.queue(&answer)?;
+            if let ServerFrame::Rejected(why) = answer {
+                return Ok(Progress::Rejected(why));
             }
         }
     }
@@ -288,18 +315,30 @@ impl ServerHandshake {
         })
     }
 
-    fn judge(&self, proof: &ClientProof, client: &Nonce, server: &Nonce) -> ServerFrame {
-        let accepted = self.secret.as_ref().is_none_or(|secret| {
+    fn believes(&self, proof: &ClientProof, client: &Nonce, server: &Nonce) -> bool {
+        self.secret.as_ref().is_none_or(|secret| {
             proof.proof.is_some_and(|proof| {
                 secret.verify(Side::Client, client, server, self.cluster, &proof)
             })
-        });
-        if accepted {
-            ServerFrame::Accepted
-        } else {
-            ServerFrame::Rejected(Rejection::Secret)
-        }
+        })
     }
+}
+
+/// Opens the connection, with shared memory if the client wishes that and the system has some.
+fn accept(connection: &mut Connection, shares_memory: bool) -> Result<(), NetError> {
+    let memory = if shares_memory && connection.end_proves_death() {
+        Rings::host().ok()
+    } else {
+        None
+    };
+    connection.queue(&ServerFrame::Accepted {
+        shares_memory: memory.is_some(),
+    })?;
+    if let Some((rings, descriptor)) = memory {
+        connection.hand_over(rings, &descriptor)?;
+    }
+    connection.set_frame_max(FRAME_BYTES_MAX);
+    Ok(())
 }
 
 fn nonce() -> io::Result<Nonce> {
@@ -322,19 +361,33 @@ mod tests {
         (connection(a), connection(b))
     }
 
-    /// Shakes hands over a socket pair; answers what each side made of it.
-    fn handshake(
+    fn client(secret: Option<&Secret>, cluster: Option<ClusterId>) -> Client<'_> {
+        Client {
+            secret,
+            cluster,
+            shares_memory: true,
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Shakes hands over a socket pair; answers what each side made of it, and the server's
+    /// connection.
+    fn shaken(
         ours: Option<&str>,
         theirs: Option<&str>,
         wanted: Option<ClusterId>,
-    ) -> (Result<ClusterId, ConnectError>, Progress) {
+    ) -> (
+        Result<(Connection, ClusterId), ConnectError>,
+        Progress,
+        Connection,
+    ) {
         let secret = |text: Option<&str>| text.map(|text| Secret::new(text).unwrap());
         let (mut here, there) = pair();
         let client_secret = secret(theirs);
         let client = std::thread::spawn(move || {
             let address = Address::Unix("pair".into());
-            let deadline = Instant::now() + Duration::from_secs(10);
-            shake(there, &address, client_secret.as_ref(), wanted, deadline).map(|shaken| shaken.1)
+            let client = client(client_secret.as_ref(), wanted);
+            shake(there, &address, &client, Instant::now() + client.timeout)
         });
         let mut server = ServerHandshake::new(CLUSTER, secret(ours));
         let progress = loop {
@@ -348,7 +401,16 @@ mod tests {
                 break progress;
             }
         };
-        (client.join().unwrap(), progress)
+        (client.join().unwrap(), progress, here)
+    }
+
+    fn handshake(
+        ours: Option<&str>,
+        theirs: Option<&str>,
+        wanted: Option<ClusterId>,
+    ) -> (Result<ClusterId, ConnectError>, Progress) {
+        let (client, progress, _) = shaken(ours, theirs, wanted);
+        (client.map(|(_, cluster)| cluster), progress)
     }
 
     const SECRET: &str = "a secret of good length";
@@ -360,6 +422,20 @@ mod tests {
             let (client, server) = handshake(secret, secret, Some(CLUSTER));
             assert_eq!((client.unwrap(), server), (CLUSTER, Progress::Accepted));
         }
+    }
+
+    #[test]
+    fn on_one_host_both_sides_go_on_through_shared_memory() {
+        let (client, _, mut server) = shaken(None, None, None);
+        let (mut client, _) = client.unwrap();
+        assert!(client.shares_memory() && server.shares_memory());
+        client.queue(&Anything("there")).unwrap();
+        server.queue(&Anything("back")).unwrap();
+        assert!(client.flush().unwrap() && server.flush().unwrap());
+        assert!(client.look().unwrap() && server.look().unwrap());
+        let heard = |connection: &mut Connection| connection.next::<Anything<String>>().unwrap();
+        assert_eq!(heard(&mut server), Some(Anything("there".to_owned())));
+        assert_eq!(heard(&mut client), Some(Anything("back".to_owned())));
     }
 
     #[test]
@@ -404,7 +480,7 @@ mod tests {
         here.flush().unwrap();
         let address = Address::Unix("pair".into());
         let deadline = Instant::now() + Duration::from_secs(10);
-        let error = shake(there, &address, None, None, deadline).unwrap_err();
+        let error = shake(there, &address, &client(None, None), deadline).unwrap_err();
         assert!(!error.is_passing());
         let why = Rejection::NotPlurix;
         assert!(matches!(error, ConnectError::Rejected { why: found, .. } if found == why));

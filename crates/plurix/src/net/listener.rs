@@ -7,7 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use super::address::{Address, unix_beside};
-use super::connection::{Connection, Stream};
+use super::connection::Connection;
+use super::transport::Stream;
 
 /// Why a page server cannot listen.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 /// Most looks at a socket between two offers of the processor to others, and two looks at the
 /// clock.
 const LOOKS_MAX: u32 = 32;
+/// Looks at shared memory, each with a pause, that take as long as one at a socket.
+pub(crate) const GLANCES: u32 = 5;
 /// An offer that nobody takes costs well below a microsecond; one that is taken, at least the
 /// other's looks at its socket.
 const TAKEN: Duration = Duration::from_micros(3);

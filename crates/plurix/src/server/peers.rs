@@ -18,7 +18,7 @@ use rustix::fd::{AsFd, OwnedFd};
 
 use super::{ServerError, ServerOptions, system};
 use crate::net::handshake::{Progress, ServerHandshake};
-use crate::net::{Address, Connection, Listener, NetError, Secret};
+use crate::net::{Address, Connection, GLANCES, Listener, NetError, Secret};
 
 /// Strangers at a time; more are turned away.
 const STRANGERS_MAX: usize = 256;
@@ -26,14 +26,17 @@ const STRANGERS_MAX: usize = 256;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 64;
-/// Up to so many connections are read directly while the loop spins. Of more, epoll tells which
-/// have something; it names all of them at once, which is what makes large groups of commits.
+/// Up to so many sockets are read directly while the loop spins. Of more, epoll tells which have
+/// something; it names all of them at once, which is what makes large groups of commits.
 const HOT: usize = 4;
 /// Turns of spinning between two looks at everything else.
 const TURNS_PER_EPOLL: u32 = 64;
 
 const STOP: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1024;
+
+/// A way to take what a connection has received.
+type Receive = fn(&mut Connection) -> Result<bool, NetError>;
 
 /// One connection.
 #[derive(Debug)]
@@ -84,8 +87,12 @@ pub(super) struct Peers {
     listeners: Vec<Listener>,
     peers: FxHashMap<ConnectionId, Peer>,
     strangers: usize,
+    /// Peers that share memory with this process; the others speak over their sockets.
+    sharing: usize,
+    /// Those of them with which there is something to do, from look to look.
+    ready: Vec<ConnectionId>,
     next: u64,
-    /// Connections that said something lately, the latest first.
+    /// Peers that said something over their sockets lately, the latest first.
     hot: Vec<ConnectionId>,
     turns: u32,
     cluster: ClusterId,
@@ -119,6 +126,8 @@ impl Peers {
             listeners,
             peers: FxHashMap::default(),
             strangers: 0,
+            sharing: 0,
+            ready: Vec::new(),
             next: 1,
             hot: Vec::new(),
             turns: 0,
@@ -135,29 +144,75 @@ impl Peers {
             .collect()
     }
 
-    /// Looks at the connections that were busy lately, and now and then at all. Never waits.
+    /// Looks at shared memory, at the sockets that were busy lately, and now and then at all. Never
+    /// waits.
     pub(super) fn look(&mut self, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
         self.turns += 1;
-        let many = self.peers.len() > HOT;
-        if many || self.turns.is_multiple_of(TURNS_PER_EPOLL) || self.hot.is_empty() {
-            return self.wait(Duration::ZERO, heard);
+        self.look_at_memory(heard);
+        let sockets = self.peers.len() - self.sharing;
+        let unknown = sockets > 0 && self.hot.is_empty();
+        if sockets > HOT || unknown || self.turns.is_multiple_of(TURNS_PER_EPOLL * self.glances()) {
+            return self.ask(Duration::ZERO, heard);
         }
         // A read reorders the list, and removes a connection that has ended.
         let mut hot = [ConnectionId(0); HOT];
         let count = self.hot.len();
         hot[..count].copy_from_slice(&self.hot);
         for id in &hot[..count] {
-            self.read(*id, heard);
+            self.read(*id, Connection::look, heard);
         }
         Ok(())
     }
 
-    /// Waits until something happens on any socket, or `timeout` is over.
+    /// How many looks take as long as one look at a socket.
+    pub(super) fn glances(&self) -> u32 {
+        if self.peers.len() == self.sharing {
+            GLANCES
+        } else {
+            1
+        }
+    }
+
+    /// Waits until something happens on any connection, or `timeout` is over.
     pub(super) fn wait(
         &mut self,
         timeout: Duration,
         heard: &mut Vec<Heard>,
     ) -> Result<(), ServerError> {
+        let timeout = if doze(self.peers.values()) {
+            timeout
+        } else {
+            Duration::ZERO
+        };
+        let asked = self.ask(timeout, heard);
+        rouse(self.peers.values());
+        self.look_at_memory(heard);
+        asked
+    }
+
+    /// Does what there is to do with peers that share memory.
+    fn look_at_memory(&mut self, heard: &mut Vec<Heard>) {
+        if self.sharing == 0 {
+            return;
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        let news = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.connection.has_news());
+        ready.extend(news.map(|(id, _)| *id));
+        if ready.is_empty() {
+            // For the other thread of this processor's core, if there is one.
+            std::hint::spin_loop();
+        }
+        for id in ready.drain(..) {
+            self.go_on(id, Connection::look, heard);
+        }
+        self.ready = ready;
+    }
+
+    /// Asks the kernel what has happened, for up to `timeout`.
+    fn ask(&mut self, timeout: Duration, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
         let mut events = [Event {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
@@ -172,11 +227,10 @@ impl Peers {
             Err(error) => return Err(system("cannot wait for sockets")(error.into())),
         };
         for event in &events[..count] {
-            let (flags, data) = (event.flags, event.data.u64());
-            match data {
+            match event.data.u64() {
                 STOP => self.stopped = true,
-                LISTENER.. => self.accept((data - LISTENER) as usize)?,
-                _ => self.serve(ConnectionId(data), flags, heard),
+                data @ LISTENER.. => self.accept((data - LISTENER) as usize)?,
+                data => self.go_on(ConnectionId(data), Connection::receive, heard),
             }
         }
         Ok(())
@@ -212,42 +266,45 @@ impl Peers {
         Ok(())
     }
 
-    fn serve(&mut self, id: ConnectionId, flags: EventFlags, heard: &mut Vec<Heard>) {
+    /// Goes on with a connection to which something has happened.
+    fn go_on(&mut self, id: ConnectionId, receive: Receive, heard: &mut Vec<Heard>) {
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
         if matches!(peer.stage, Stage::Closing { .. }) {
             return self.part(id);
         }
-        if flags.contains(EventFlags::OUT) && peer.blocked && self.flush(id) == Ok(true) {
+        if peer.blocked && self.flush(id) == Ok(true) {
             let what = What::Writable;
             heard.push(Heard {
                 connection: id,
                 what,
             });
         }
-        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-            self.read(id, heard);
-        }
+        self.read(id, receive, heard);
     }
 
     /// Takes what one connection has received.
-    fn read(&mut self, id: ConnectionId, heard: &mut Vec<Heard>) {
+    fn read(&mut self, id: ConnectionId, receive: Receive, heard: &mut Vec<Heard>) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let before = heard.len();
-        let read = peer.read(|message| {
+        let (before, was_stranger) = (heard.len(), peer.is_stranger());
+        let read = peer.read(receive, |message| {
             let what = What::Message(message);
             heard.push(Heard {
                 connection: id,
                 what,
             });
         });
+        let shares = peer.connection.shares_memory();
+        if was_stranger && !peer.is_stranger() {
+            self.strangers -= 1;
+            self.sharing += usize::from(shares);
+        }
         match read {
-            Ok(opened) => {
-                self.strangers -= usize::from(opened);
-                if heard.len() > before && self.hot.first() != Some(&id) {
+            Ok(()) => {
+                if !shares && heard.len() > before && self.hot.first() != Some(&id) {
                     self.hot.retain(|hot| *hot != id);
                     self.hot.insert(0, id);
                     self.hot.truncate(HOT);
@@ -295,8 +352,11 @@ impl Peers {
             peer.blocked = !sent;
             let mut flags = EventFlags::IN;
             flags.set(EventFlags::OUT, peer.blocked);
-            let data = EventData::new_u64(id.0);
-            epoll::modify(epoll, &peer.connection, data, flags).map_err(drop)?;
+            // A peer that shares memory tells itself that it has taken something.
+            if !peer.connection.shares_memory() {
+                let data = EventData::new_u64(id.0);
+                epoll::modify(epoll, &peer.connection, data, flags).map_err(drop)?;
+            }
         }
         Ok(sent)
     }
@@ -320,7 +380,8 @@ impl Peers {
 
     fn remove(&mut self, id: ConnectionId) {
         if let Some(peer) = self.peers.remove(&id) {
-            self.strangers -= usize::from(matches!(peer.stage, Stage::Stranger { .. }));
+            self.strangers -= usize::from(peer.is_stranger());
+            self.sharing -= usize::from(peer.connection.shares_memory());
             // Closing the descriptor would do it too; a failure here changes nothing.
             let _ = epoll::delete(&self.epoll, peer.connection.as_fd());
         }
@@ -328,21 +389,36 @@ impl Peers {
     }
 }
 
+/// Lets all `peers` know that this process is about to sleep; answers whether it may. If not, they
+/// know that it is awake.
+fn doze<'a>(peers: impl Iterator<Item = &'a Peer> + Clone) -> bool {
+    let may_sleep = peers.clone().all(|peer| peer.connection.doze());
+    if !may_sleep {
+        rouse(peers);
+    }
+    may_sleep
+}
+
+/// Lets all `peers` know that this process is awake.
+fn rouse<'a>(peers: impl Iterator<Item = &'a Peer>) {
+    peers.for_each(|peer| peer.connection.rouse());
+}
+
 impl Peer {
-    /// Takes what was received; answers whether a stranger has become a peer just now.
-    fn read(&mut self, mut hear: impl FnMut(ToLeader)) -> Result<bool, ()> {
-        let received = self.connection.receive();
-        let mut opened = false;
+    fn is_stranger(&self) -> bool {
+        matches!(self.stage, Stage::Stranger { .. })
+    }
+
+    /// Takes what `receive` brings.
+    fn read(&mut self, receive: Receive, mut hear: impl FnMut(ToLeader)) -> Result<(), ()> {
+        let received = receive(&mut self.connection);
         if let Stage::Stranger { handshake, .. } = &mut self.stage {
             let progress = handshake.advance(&mut self.connection).map_err(drop)?;
             // A stranger that does not read its answer is not worth waiting for.
             let _ = self.connection.flush();
             match progress {
                 Progress::Waiting => {}
-                Progress::Accepted => {
-                    self.stage = Stage::Open;
-                    opened = true;
-                }
+                Progress::Accepted => self.stage = Stage::Open,
                 Progress::Rejected(_) => return Err(()),
             }
         }
@@ -351,7 +427,6 @@ impl Peer {
                 hear(message);
             }
         }
-        received.map_err(drop)?;
-        Ok(opened)
+        received.map(drop).map_err(drop)
     }
 }

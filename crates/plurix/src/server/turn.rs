@@ -60,7 +60,7 @@ impl PageServer {
         let begin = now;
         let mut end = self.spinner.until(begin);
         while now < end {
-            for _ in 0..self.spinner.looks() {
+            for _ in 0..self.spinner.looks() * self.peers.glances() {
                 self.peers.look(heard)?;
                 if !heard.is_empty() {
                     self.spinner.found();

@@ -13,17 +13,15 @@ use plurix_protocol::station::{State, Station as Machine};
 use plurix_wire::ClusterId;
 use plurix_wire::message::{SessionRefusal, ToStation};
 
-use super::options::Options;
+use super::options::{HANDSHAKE_MAX, Options};
 use crate::error::{ErrorKind, Result};
 use crate::net::handshake::{ConnectError, connect};
-use crate::net::{Address, Connection, NetError, Spinner};
+use crate::net::{Address, Connection, GLANCES, NetError, Spinner};
 
 /// The first pause between two attempts to reach the page server; doubled each time.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest such pause.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// A page server that takes longer to shake hands is not there.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
 
 /// The protocol of one station and what it needs of the system.
 #[derive(Debug)]
@@ -68,8 +66,8 @@ impl Driver {
     /// Connects to the page server at `address` and asks to join. The first connection is not
     /// retried: a wrong address shall be told at once.
     pub(crate) fn open(address: Address, options: Options) -> Result<Self> {
-        let (connection, cluster) = connect(&address, options.secret.as_ref(), None, HANDSHAKE_MAX)
-            .map_err(ErrorKind::from)?;
+        let (connection, cluster) =
+            connect(&address, &options.client(None)).map_err(ErrorKind::from)?;
         let now = Instant::now();
         let spinner = Spinner::new(options.spin);
         let mut driver = Self {
@@ -125,10 +123,15 @@ impl Driver {
     /// # Errors
     /// If the station can never be a member again.
     pub(crate) fn pump(&mut self) -> Result<()> {
+        if let Some(connection) = &mut self.connection {
+            // A failure shows itself in the next read.
+            let _ = connection.notice_end();
+        }
         self.step(false)
     }
 
-    /// [`pump`](Self::pump); if something was `received` just now, the socket is not asked again.
+    /// Sends what is due and takes what has arrived. If something was `received` just now, nobody
+    /// asks for more.
     fn step(&mut self, received: bool) -> Result<()> {
         self.looked = Instant::now();
         let now = self.now();
@@ -206,14 +209,19 @@ impl Driver {
         }
     }
 
-    /// Asks the socket some times whether something has arrived, and nothing else: each
-    /// instruction here delays what arrives in the meantime.
+    /// Asks some times whether something has arrived, and nothing else: each instruction here
+    /// delays what arrives in the meantime.
     fn ask(&mut self) -> bool {
         let Some(connection) = &mut self.connection else {
             return false;
         };
+        let glances = if connection.shares_memory() {
+            GLANCES
+        } else {
+            1
+        };
         // A failing read shows itself in the next one.
-        (0..self.spinner.looks()).any(|_| connection.receive().unwrap_or(false))
+        (0..self.spinner.looks() * glances).any(|_| connection.look().unwrap_or(false))
     }
 
     /// Sleeps until something arrives, a heartbeat is due, or `end`; answers whether something was
@@ -232,7 +240,7 @@ impl Driver {
         let left = end.map_or(due, |end| {
             due.min(end.saturating_duration_since(Instant::now()))
         });
-        match &self.connection {
+        match &mut self.connection {
             Some(connection) => drop(connection.wait(left.max(Duration::from_micros(1)))),
             None => thread::sleep(left.min(self.outage.pause)),
         }
@@ -264,7 +272,7 @@ impl Driver {
         let received = if received {
             Ok(true)
         } else {
-            connection.receive()
+            connection.look()
         };
         while let Some(message) = connection.next::<ToStation>()? {
             if let ToStation::Refused(refusal @ SessionRefusal::RolledBack { .. }) = message {
@@ -309,8 +317,7 @@ impl Driver {
         if now < self.outage.retry {
             return Ok(());
         }
-        let secret = self.options.secret.as_ref();
-        match connect(&self.address, secret, self.cluster, HANDSHAKE_MAX) {
+        match connect(&self.address, &self.options.client(self.cluster)) {
             Ok((connection, _)) => {
                 self.machine.connected(self.now());
                 let connection = self.connection.insert(connection);

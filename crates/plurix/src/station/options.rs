@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use plurix_wire::StationId;
+use plurix_wire::{ClusterId, StationId};
 
 use crate::net::Secret;
+use crate::net::handshake::Client;
+
+/// A page server that takes longer to shake hands is not there.
+pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
 
 /// How a station joins and waits. The defaults suit a station on the machine or in the local
 /// network of its page server.
@@ -33,6 +37,9 @@ pub struct Options {
     pub snapshot_tries: u32,
     /// Most pages fetched ahead when pages are missed one after the other.
     pub read_ahead: u32,
+    /// On one host, speaks with the page server through memory that both map, rather than over the
+    /// Unix socket.
+    pub shared_memory: bool,
     /// Runs on memory that Miri and sanitizers understand, of at most this many bytes.
     pub emulated_memory: bool,
 }
@@ -49,12 +56,23 @@ impl Default for Options {
             log_full_patience: Duration::from_secs(30),
             snapshot_tries: 16,
             read_ahead: 32,
+            shared_memory: true,
             emulated_memory: false,
         }
     }
 }
 
 impl Options {
+    /// How to connect: to `cluster` only, if one is given.
+    pub(super) fn client(&self, cluster: Option<ClusterId>) -> Client<'_> {
+        Client {
+            secret: self.secret.as_ref(),
+            cluster,
+            shares_memory: self.shared_memory,
+            timeout: HANDSHAKE_MAX,
+        }
+    }
+
     pub(super) fn protocol(&self) -> plurix_protocol::station::Settings {
         plurix_protocol::station::Settings {
             station: self.station.map(StationId),

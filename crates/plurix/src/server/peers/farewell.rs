@@ -13,18 +13,16 @@
 use std::time::{Duration, Instant};
 
 use plurix_protocol::ConnectionId;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, recv};
+use rustix::net::Shutdown;
 
-use super::{Peer, Peers, Stage};
+use super::{Peer, Peers, Stage, doze, rouse};
 
 /// How long all peers together may take at the page server's end.
 const END_MAX: Duration = Duration::from_secs(1);
-/// Bytes discarded at a time.
-const DISCARD_BYTES: usize = 16 << 10;
 /// Reads of one connection at a time, so that a peer that never stops sending holds nobody up.
-const DISCARDS_MAX: usize = 16;
+const DISCARDS_MAX: usize = 4;
 
 impl Peers {
     /// Closes the connection once what is queued has arrived.
@@ -50,7 +48,7 @@ impl Peers {
     pub(in crate::server) fn end(self) {
         drop(self.listeners);
         let mut leaving: Vec<Peer> = self.peers.into_values().collect();
-        leaving.retain(|peer| !matches!(peer.stage, Stage::Stranger { .. }));
+        leaving.retain(|peer| !peer.is_stranger());
         leaving.iter_mut().for_each(Peer::begin_farewell);
         let end = Instant::now() + END_MAX;
         loop {
@@ -90,12 +88,10 @@ impl Peer {
                 Err(_) => return false,
             }
         }
-        let mut scratch = [0; DISCARD_BYTES];
         for _ in 0..DISCARDS_MAX {
-            match recv(&self.connection, &mut scratch, RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return false,
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
+            match self.connection.discard() {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(_) => return false,
             }
         }
@@ -107,14 +103,15 @@ impl Peer {
 fn wait(leaving: &[Peer], limit: Duration) -> bool {
     let mut watched: Vec<PollFd<'_>> = leaving
         .iter()
-        .map(|peer| {
-            let mut flags = PollFlags::IN;
-            flags.set(PollFlags::OUT, peer.connection.is_sending());
-            PollFd::new(&peer.connection, flags)
-        })
+        .map(|peer| PollFd::new(&peer.connection, peer.connection.interest()))
         .collect();
     let limit = Timespec::try_from(limit).expect("less than a minute");
-    matches!(poll(&mut watched, Some(&limit)), Ok(_) | Err(Errno::INTR))
+    if !doze(leaving.iter()) {
+        return true;
+    }
+    let woken = poll(&mut watched, Some(&limit));
+    rouse(leaving.iter());
+    matches!(woken, Ok(_) | Err(Errno::INTR))
 }
 
 #[cfg(test)]
@@ -131,7 +128,7 @@ mod tests {
     use rustix::net::sockopt::set_socket_recv_buffer_size;
 
     use super::*;
-    use crate::net::handshake::connect;
+    use crate::net::handshake::{Client, connect};
     use crate::net::{Address, Connection};
     use crate::{Options, PageServer, ServerOptions, Station};
 
@@ -155,7 +152,13 @@ mod tests {
         let written = write_pages(unix);
         // Not the loopback address, for which the Unix socket would be chosen.
         let tcp = tcp.replace("127.0.0.1", "0.0.0.0").parse().unwrap();
-        let (mut behind, _) = connect(&tcp, None, None, PATIENCE).unwrap();
+        let client = Client {
+            secret: None,
+            cluster: None,
+            shares_memory: false,
+            timeout: PATIENCE,
+        };
+        let (mut behind, _) = connect(&tcp, &client).unwrap();
         // The kernel would grow it up to some megabytes.
         set_socket_recv_buffer_size(&behind, 64 << 10).unwrap();
         behind.queue(&ToLeader::Join(Join::default())).unwrap();
