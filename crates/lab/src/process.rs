@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use plurix::Options;
 use plurix::net::Address;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::figure::Target;
 use crate::machine::processor;
 
 /// A process that speaks lines, and is killed when this is dropped.
@@ -107,24 +109,60 @@ impl Drop for Process {
 /// How two processes are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
+    /// Through a Unix socket and shared memory, as a station does by itself on one host.
+    Shared,
+    /// Through a Unix socket alone: for comparison, and the way if the system shares no memory.
     Unix,
     Tcp,
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 2] = [Self::Unix, Self::Tcp];
+    pub(crate) const ALL: [Self; 3] = [Self::Shared, Self::Unix, Self::Tcp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Shared => "shared",
             Self::Unix => "unix",
             Self::Tcp => "tcp",
         }
     }
 
+    /// For a reader.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Shared => "shared memory",
+            Self::Unix => "Unix socket alone",
+            Self::Tcp => "TCP",
+        }
+    }
+
+    /// The socket that the raw round trip uses.
+    pub(crate) fn socket(self) -> &'static str {
+        match self {
+            Self::Shared | Self::Unix => "Unix socket",
+            Self::Tcp => "TCP",
+        }
+    }
+
+    /// `target`, for what stations choose by themselves.
+    pub(crate) fn target(self, target: Target) -> Target {
+        match self {
+            Self::Shared | Self::Tcp => target,
+            Self::Unix => Target::None,
+        }
+    }
+
+    /// How a station joins.
+    pub(crate) fn options(self) -> Options {
+        let mut options = Options::default();
+        options.shared_memory = self == Self::Shared;
+        options
+    }
+
     /// Where to listen, for a server whose files are in `directory`.
     pub(crate) fn address(self, directory: &Path, name: &str) -> String {
         match self {
-            Self::Unix => format!("unix:{}", directory.join(name).display()),
+            Self::Shared | Self::Unix => format!("unix:{}", directory.join(name).display()),
             Self::Tcp => "127.0.0.1:0".to_owned(),
         }
     }

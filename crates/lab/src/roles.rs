@@ -89,6 +89,9 @@ pub(crate) struct Counting {
     /// Redis: with as few round trips as can be.
     #[arg(long)]
     pipelined: bool,
+    /// A station: without shared memory.
+    #[arg(long)]
+    socket_alone: bool,
 }
 
 impl Role {
@@ -156,7 +159,9 @@ impl EchoServer {
 
 impl Counting {
     fn run_station(self) -> Result<()> {
-        let mut station = Station::join(&self.join, Options::default())?;
+        let mut options = Options::default();
+        options.shared_memory = !self.socket_alone;
+        let mut station = Station::join(&self.join, options)?;
         cells::read_all(&mut station, self.counters)?;
         let mut random = Random(self.seed);
         self.take_orders(|| {

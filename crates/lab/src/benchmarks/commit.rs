@@ -2,13 +2,13 @@
 //! round trip of the same bytes between the same two processors.
 
 use anyhow::Result;
-use plurix::{Options, Station};
+use plurix::Station;
 use std::time::Duration;
 
 use super::cells::{cell, page_of};
 use crate::echo::Floor;
 use crate::figure::{Figure, Spread, Target, number};
-use crate::frames;
+use crate::frames::{self, Sizes};
 use crate::machine::Pinned;
 use crate::process::{Place, Server, ServerKind, Transport, Waiting};
 use crate::rounds::{Plan, Random};
@@ -26,13 +26,18 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
             figures.push(measure(plan, transport, waiting, Place::On(1))?);
         }
     }
-    figures.push(measure(
-        plan,
-        Transport::Unix,
-        Waiting::Blocking,
-        Place::On(0),
-    )?);
+    for transport in [Transport::Shared, Transport::Unix] {
+        figures.push(measure(plan, transport, Waiting::Blocking, Place::On(0))?);
+    }
     Ok(figures)
+}
+
+/// Bytes of such a commit and of its answer.
+pub(super) fn sizes() -> Result<Sizes> {
+    frames::commit(
+        (page_of(cell(0, 0)), LINE as u32),
+        (page_of(cell(PAGES, 0)), LINE as u32),
+    )
 }
 
 fn measure(plan: &Plan, transport: Transport, waiting: Waiting, place: Place) -> Result<Figure> {
@@ -44,14 +49,11 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting, place: Place) ->
         durable: false,
         place,
     };
-    let sizes = frames::commit(
-        (page_of(cell(0, 0)), LINE as u32),
-        (page_of(cell(PAGES, 0)), LINE as u32),
-    )?;
+    let sizes = sizes()?;
     let server = Server::start(directory.path(), kind)?;
     let mut floor = Floor::start(directory.path(), transport, waiting, sizes, place)?;
     floor.process.pause()?;
-    let mut options = Options::default();
+    let mut options = transport.options();
     options.spin = Duration::from_micros(waiting.spin_us());
     let mut station = Station::join(&server.address, options)?;
     let mut random = Random(1);
@@ -63,11 +65,11 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting, place: Place) ->
         worst.push((ours.p99(), raw.p99()));
     }
     let same = place == Place::On(0);
-    let target = match waiting {
+    let target = transport.target(match waiting {
         _ if same => Target::None,
         Waiting::Spinning => Target::RatioAtMost(1.5),
         Waiting::Blocking => Target::RatioAtMost(1.15),
-    };
+    });
     let place = if same { ", one processor" } else { "" };
     let p99 = Spread::of(worst.iter().map(|(ours, _)| *ours).collect());
     let raw_p99 = Spread::of(worst.iter().map(|(_, raw)| *raw).collect());
@@ -76,13 +78,15 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting, place: Place) ->
         format!("commit-{}-{}{suffix}", transport.name(), waiting.name()),
         format!(
             "1 read + 1 write, {}, both {}{place}, p50",
-            transport.name(),
+            transport.what(),
             waiting.name()
         ),
         "µs",
         format!(
-            "a raw round trip, {} + {} bytes",
-            sizes.request, sizes.reply
+            "a raw round trip, {}, {} + {} bytes",
+            transport.socket(),
+            sizes.request,
+            sizes.reply
         ),
         &rounds,
         target,

@@ -10,14 +10,16 @@ use crate::rounds::Plan;
 
 const COUNTERS: &str = "10000";
 const CLIENTS: usize = 2;
-const NAME: &str = "counters-unix";
-const WHAT: &str = "increments of 10 000 random counters, 2 station processes, unix";
+const NAME: &str = "counters-shared";
+const WHAT: &str = "increments of 10 000 random counters, 2 station processes, shared memory";
+const WHAT_UNIX: &str =
+    "increments of 10 000 random counters, 2 station processes, Unix socket alone";
 const TARGET: Target = Target::RatioAtLeast(3.0);
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
-    let directory = tempfile::tempdir()?;
+    let (directory, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let kind = ServerKind {
-        transport: Transport::Unix,
+        transport: Transport::Shared,
         spin_us: None,
         durable: false,
         place: Place::Anywhere,
@@ -32,28 +34,39 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
                 .note("redis-server is not installed: nothing to compare with"),
         ]);
     };
+    // A server of its own: stations that hold the same pages are told each increment.
+    let kind = ServerKind {
+        transport: Transport::Unix,
+        ..kind
+    };
+    let over_unix = Server::start(other.path(), kind)?;
+    let address = over_unix.address.to_string();
+    let over_unix = clients("increments", &address, &["--socket-alone"])?;
     let address = format!("unix:{}", redis.socket.display());
     let usual = clients("redis-increments", &address, &[])?;
     let pipelined = clients("redis-increments", &address, &["--pipelined"])?;
-    let mut rates = rates(&mut [stations, usual, pipelined], plan)?;
-    let (pipelined, usual, ours) = (rates.remove(2), rates.remove(1), rates.remove(0));
-    let against = |name: &str, floor: &str, theirs: Vec<f64>, target| {
-        let rounds: Vec<(f64, f64)> = ours.iter().copied().zip(theirs).collect();
-        Figure::against(name, WHAT, "commits/s", floor, &rounds, target)
+    let rates = rates(&mut [stations, over_unix, usual, pipelined], plan)?;
+    let [shared, over_unix, usual, pipelined] = &rates[..] else {
+        unreachable!("as many as were asked for")
     };
-    let usual = against(
-        NAME,
-        "Redis: WATCH, GET, then MULTI+SET+EXEC, 2 processes",
-        usual,
-        TARGET,
-    );
-    let each = CLIENTS as f64 * 1e6 / usual.value.median;
+    let against = |name: &str, what: &str, ours: &[f64], theirs: &[f64], floor: &str, target| {
+        let rounds = ours.iter().copied().zip(theirs.iter().copied());
+        let rounds: Vec<(f64, f64)> = rounds.collect();
+        let figure = Figure::against(name, what, "commits/s", floor, &rounds, target);
+        let each = CLIENTS as f64 * 1e6 / figure.value.median;
+        figure.note(format!("{} µs an increment and station", number(each)))
+    };
+    let three = "Redis: WATCH, GET, then MULTI+SET+EXEC, 2 processes";
+    let two = "Redis: WATCH+GET, then MULTI+SET+EXEC, 2 processes";
     Ok(vec![
-        usual.note(format!("{} µs an increment and station", number(each))),
+        against(NAME, WHAT, shared, usual, three, TARGET),
+        against("counters-unix", WHAT_UNIX, over_unix, usual, three, TARGET),
         against(
             "counters-pipelined",
-            "Redis: WATCH+GET, then MULTI+SET+EXEC, 2 processes",
+            WHAT,
+            shared,
             pipelined,
+            two,
             Target::None,
         ),
     ])

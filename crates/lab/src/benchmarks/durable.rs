@@ -24,7 +24,7 @@ const COUNTERS: u64 = 10_000;
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
     let kind = ServerKind {
-        transport: Transport::Unix,
+        transport: Transport::Shared,
         spin_us: None,
         durable: true,
         place: Place::Anywhere,
@@ -47,7 +47,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
         syncs.push(sync(directory.path(), plan)?);
     }
     let name = "durable";
-    let what = "durable commits of 16 stations, in threads of one process, unix";
+    let what = "durable commits of 16 stations, in threads of one process, shared memory";
     let target = Target::RatioAtLeast(5.0);
     let sync = Spread::of(syncs);
     let disk = format!(

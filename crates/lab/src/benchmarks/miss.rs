@@ -10,7 +10,7 @@ use plurix_wire::PAGE_BYTES;
 use super::cells::{cell, page_of, whole};
 use crate::echo::Floor;
 use crate::figure::{Figure, Spread, Target, number};
-use crate::frames;
+use crate::frames::{self, Sizes};
 use crate::machine::Pinned;
 use crate::process::{Place, Server, ServerKind, Transport, Waiting};
 use crate::rounds::{Plan, Random};
@@ -28,6 +28,11 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// Bytes of the request for a page and of its answer.
+pub(super) fn sizes() -> Result<Sizes> {
+    frames::miss(page_of(cell(0, 0)))
+}
+
 fn measure(plan: &Plan, transport: Transport, waiting: Waiting) -> Result<Figure> {
     let _pinned = Pinned::to(0)?;
     let directory = tempfile::tempdir()?;
@@ -38,14 +43,14 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting) -> Result<Figure
         durable: false,
         place,
     };
-    let sizes = frames::miss(page_of(cell(0, 0)))?;
+    let sizes = sizes()?;
     let server = Server::start(directory.path(), kind)?;
     let mut floor = Floor::start(directory.path(), transport, waiting, sizes, place)?;
     floor.process.pause()?;
     let of_one_round = (plan.warm_up() + plan.round_trips) as u64;
     write(&server, plan.rounds as u64 * of_one_round)?;
 
-    let mut options = Options::default();
+    let mut options = transport.options();
     options.spin = Duration::from_micros(waiting.spin_us());
     options.read_ahead = 1;
     let mut station = Station::join(&server.address, options)?;
@@ -66,16 +71,18 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting) -> Result<Figure
         format!("miss-{}-{}", transport.name(), waiting.name()),
         format!(
             "a transaction that misses one page, {}, both {}, p50",
-            transport.name(),
+            transport.what(),
             waiting.name()
         ),
         "µs",
         format!(
-            "a raw round trip, {} + {} bytes",
-            sizes.request, sizes.reply
+            "a raw round trip, {}, {} + {} bytes",
+            transport.socket(),
+            sizes.request,
+            sizes.reply
         ),
         &rounds,
-        Target::RatioAtMost(1.3),
+        transport.target(Target::RatioAtMost(1.3)),
     )
     .note(format!("p99 {} µs", number(Spread::of(worst).median))))
 }

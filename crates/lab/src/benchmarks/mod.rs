@@ -10,6 +10,7 @@ mod parts;
 mod postgres;
 mod raytrace;
 mod replay;
+mod rings;
 mod sequencer;
 mod start;
 
@@ -47,6 +48,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "miss",
         what: "a miss on a page, against a raw round trip with a 4 KiB reply",
         run: miss::run,
+    },
+    Benchmark {
+        name: "rings",
+        what: "a raw round trip through shared memory",
+        run: rings::run,
     },
     Benchmark {
         name: "sequencer",

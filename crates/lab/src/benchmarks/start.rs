@@ -13,7 +13,7 @@ use crate::rounds::{Plan, monotonic_ns};
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
     let kind = ServerKind {
-        transport: Transport::Unix,
+        transport: Transport::Shared,
         spin_us: None,
         durable: false,
         place: Place::Anywhere,
@@ -41,7 +41,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::against(
             "start",
-            "station process, from spawn to its first commit, unix, p50",
+            "station process, from spawn to its first commit, shared memory, p50",
             "ms",
             "the same program, from spawn to its main function",
             &rounds,
