@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use plurix::{Cluster, ErrorKind, Ptr};
+use plurix::{Cluster, ErrorKind, Options, Ptr, Station};
 
 /// A page that no structure of the heap uses in these tests, which do not allocate.
 const BASE: u64 = 1 << 34;
@@ -32,6 +32,26 @@ fn what_one_station_commits_another_reads() {
         .transaction(|tx| Ok((*tx.get(word(0))?, *tx.get(word(1))?)))
         .unwrap();
     assert_eq!(seen, (7, 7));
+}
+
+#[test]
+fn stations_with_and_without_shared_memory_work_together() {
+    let mut cluster = Cluster::local(1).unwrap();
+    let mut options = Options::default();
+    options.shared_memory = false;
+    let mut remote = Station::join(cluster.address(), options).unwrap();
+    let (mut writer, mut reader) = (&mut cluster.stations()[0], &mut remote);
+    // More than a ring or a socket takes at a time.
+    let words: Vec<u64> = (0..100_000).collect();
+    for _ in 0..2 {
+        let written = writer
+            .transaction(|tx| tx.alloc_slice_from(&words))
+            .unwrap();
+        reader.latest().unwrap();
+        let equal = reader.transaction(|tx| Ok(*tx.get(written)? == words[..]));
+        assert!(equal.unwrap());
+        std::mem::swap(&mut writer, &mut reader);
+    }
 }
 
 #[test]

@@ -57,6 +57,33 @@ pub(super) fn shared_by(_descriptor: &OwnedFd, _bytes: usize) -> io::Result<Allo
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Memory that two owners in one process share, as two processes share what is native: for Miri,
+/// which finds races.
+#[cfg(test)]
+pub(super) fn shared_pair(bytes: usize) -> io::Result<(Half, Half)> {
+    let both = std::sync::Arc::new(allocate(bytes)?);
+    Ok((Half(both.clone()), Half(both)))
+}
+
+/// One of two owners.
+#[cfg(test)]
+pub(super) struct Half(std::sync::Arc<Allocation>);
+
+// SAFETY: as for `Allocation`; both owners only tell where it begins.
+#[cfg(test)]
+unsafe impl Send for Half {}
+
+#[cfg(test)]
+impl Memory for Half {
+    fn base(&self) -> NonNull<u8> {
+        self.0.base()
+    }
+
+    fn give_back(&mut self, _range: Range<usize>) -> bool {
+        false
+    }
+}
+
 /// The allocator refuses politely, so any size may be tried.
 pub(super) fn heap_bytes_max() -> u64 {
     u64::MAX

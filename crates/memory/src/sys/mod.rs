@@ -91,6 +91,13 @@ impl Mapping {
         Ok(Self::new(native::shared_by(descriptor, bytes)?, bytes))
     }
 
+    /// Zeroed memory that two owners in this process share, from the allocator.
+    #[cfg(test)]
+    pub(crate) fn shared_pair(bytes: usize) -> io::Result<(Self, Self)> {
+        let (one, other) = emulated::shared_pair(bytes)?;
+        Ok((Self::new(one, bytes), Self::new(other, bytes)))
+    }
+
     fn new(memory: impl Memory + 'static, bytes: usize) -> Self {
         Self {
             base: memory.base(),
