@@ -29,6 +29,9 @@ pub(super) struct Allocation {
 // SAFETY: an allocation belongs to the process, not to a thread.
 unsafe impl Send for Allocation {}
 
+// SAFETY: a shared reference only tells where it begins.
+unsafe impl Sync for Allocation {}
+
 /// Zeroed memory for a heap.
 pub(super) fn heap(bytes: usize) -> io::Result<Allocation> {
     allocate(bytes)
@@ -68,10 +71,6 @@ pub(super) fn shared_pair(bytes: usize) -> io::Result<(Half, Half)> {
 /// One of two owners.
 #[cfg(test)]
 pub(super) struct Half(std::sync::Arc<Allocation>);
-
-// SAFETY: as for `Allocation`; both owners only tell where it begins.
-#[cfg(test)]
-unsafe impl Send for Half {}
 
 #[cfg(test)]
 impl Memory for Half {
