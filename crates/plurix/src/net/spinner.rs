@@ -14,7 +14,12 @@
 //!                       +--given back, < 100 µs-------> look once
 //!                       |
 //!                       +--kept, twice in a row-------> sleep, and do not ask for 1, 2 ... 256 ms
+//!                       |
+//!                       +--kept for a slice, > 1 ms---> the same, for at least 8 times as long
 //! ```
+//!
+//! The last of these bounds what offers can cost: who offers the processor to one who computes loses a
+//! slice of the scheduler's, while another processor may be idle; who sleeps is woken on that one.
 //!
 //! What is awaited may also be far away, such as a disk. Who has asked twice to the end in vain
 //! sleeps at once for a while, too.
@@ -34,6 +39,11 @@ const TAKEN: Duration = Duration::from_micros(3);
 /// for a millisecond or more, while sixteen who wait, and now and then have a transaction to run,
 /// give it back soon. (With 20 µs they took each other for computations.)
 const KEPT: Duration = Duration::from_micros(100);
+/// Who keeps it for so long has no wait of its own at all.
+const SLICE: Duration = Duration::from_millis(1);
+/// How much longer than such a loss to sleep at once. With 64 it costs those who wait, and are
+/// taken for one who computes, more than it saves.
+const REST_PER_SLICE: u32 = 8;
 /// How long to sleep at once after the processor was kept.
 const REST_MIN: Duration = Duration::from_millis(1);
 /// How long at most: a machine that is quiet again is noticed by then, and on one that is not, one
@@ -114,11 +124,17 @@ impl Spinner {
         if self.kept {
             self.looks = 1;
             // One who waits, too, may be slow for once; one who computes keeps it each time.
-            if before {
-                self.rest = (self.rest * 2).clamp(REST_MIN, REST_MAX);
+            let computes = before || gone >= SLICE;
+            if computes {
+                let least = if gone >= SLICE {
+                    gone * REST_PER_SLICE
+                } else {
+                    REST_MIN
+                };
+                self.rest = (self.rest * 2).max(least).min(REST_MAX);
                 self.rested = end + self.rest;
             }
-            return !before;
+            return !computes;
         }
         // By halves, because a crowd is not on this processor all the time.
         self.rest /= 2;
@@ -168,6 +184,19 @@ mod tests {
             assert!(spinner.offered(now, now + TAKEN));
         }
         assert_eq!(spinner.until(now), now + LONG);
+    }
+
+    #[test]
+    fn after_the_loss_of_a_slice_it_sleeps_for_several() {
+        let mut spinner = Spinner::new(LONG);
+        let now = Instant::now();
+        assert!(!spinner.offered(now, now + 4 * SLICE));
+        let end = now + 4 * SLICE;
+        assert_eq!(spinner.rested, end + 4 * SLICE * REST_PER_SLICE);
+        // Once nobody takes the processor, a loss counts for itself again.
+        (0..20).for_each(|_| assert!(spinner.offered(end, end)));
+        spinner.offered(end, end + SLICE);
+        assert_eq!(spinner.rested, end + SLICE + SLICE * REST_PER_SLICE);
     }
 
     #[test]
