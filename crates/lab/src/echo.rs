@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use plurix::net::Address;
@@ -12,6 +13,9 @@ use plurix::net::Address;
 use crate::frames::Sizes;
 use crate::process::{Place, Process, Transport, Waiting};
 use crate::rounds::{Latencies, Plan};
+
+/// A server that was stopped goes on as before after this time.
+const SETTLED: Duration = Duration::from_millis(2);
 
 /// A stream socket of either kind.
 trait Socket: Read + Write {
@@ -138,6 +142,9 @@ impl Floor {
         })?;
         self.process.pause()?;
         server.resume()?;
+        // It must be asking again before somebody asks it, lest it take the pause for the loss of
+        // a processor that others need.
+        std::thread::sleep(SETTLED);
         Ok((ours, raw))
     }
 }

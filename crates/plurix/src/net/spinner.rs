@@ -15,11 +15,13 @@
 //!                       |
 //!                       +--kept, twice in a row-------> sleep, and do not ask for 1, 2 ... 256 ms
 //!                       |
-//!                       +--kept for a slice, > 1 ms---> the same, for at least 8 times as long
+//!                       +--kept for a slice, > 1 ms,
+//!                          and something has come----> the same, for at least 8 times as long
 //! ```
 //!
-//! The last of these bounds what offers can cost: who offers the processor to one who computes loses a
-//! slice of the scheduler's, while another processor may be idle; who sleeps is woken on that one.
+//! The last of these bounds what offers can cost: to one who computes goes a slice of the
+//! scheduler's, some milliseconds, in which whoever asked for something waits, maybe on a processor
+//! that is idle. To wake one who sleeps takes some microseconds.
 //!
 //! What is awaited may also be far away, such as a disk. Who has asked twice to the end in vain
 //! sleeps at once for a while, too.
@@ -60,6 +62,8 @@ pub(crate) struct Spinner {
     kept: bool,
     /// The last wait was asked through to the end, for nothing.
     in_vain: bool,
+    /// The last offer cost a slice.
+    lost: Option<Duration>,
     /// Nothing is asked before this.
     rested: Instant,
     rest: Duration,
@@ -73,6 +77,7 @@ impl Spinner {
             looks: LOOKS_MAX,
             kept: false,
             in_vain: false,
+            lost: None,
             rested: Instant::now(),
             rest: Duration::ZERO,
         }
@@ -95,6 +100,7 @@ impl Spinner {
 
     /// The time for asking was over at `now`, and nothing had come.
     pub(crate) fn asked_in_vain(&mut self, now: Instant) {
+        self.lost = None;
         if std::mem::replace(&mut self.in_vain, true) {
             // Never for longer: the next thing that is waited for may be quick.
             self.rested = now + REST_MIN;
@@ -104,6 +110,16 @@ impl Spinner {
     /// Something came while it was asked for.
     pub(crate) fn found(&mut self) {
         self.in_vain = false;
+        if let Some(lost) = self.lost.take() {
+            // It had to wait for that slice.
+            self.sleep_from(Instant::now(), lost * REST_PER_SLICE);
+        }
+    }
+
+    /// From `now` on sleeps at once, for `least` or longer.
+    fn sleep_from(&mut self, now: Instant, least: Duration) {
+        self.rest = (self.rest * 2).max(least).min(REST_MAX);
+        self.rested = now + self.rest;
     }
 
     /// How often to look at the socket before the next offer.
@@ -121,20 +137,14 @@ impl Spinner {
     fn offered(&mut self, begin: Instant, end: Instant) -> bool {
         let gone = end.saturating_duration_since(begin);
         let before = std::mem::replace(&mut self.kept, gone >= KEPT);
+        self.lost = (gone >= SLICE && !before).then_some(gone);
         if self.kept {
             self.looks = 1;
             // One who waits, too, may be slow for once; one who computes keeps it each time.
-            let computes = before || gone >= SLICE;
-            if computes {
-                let least = if gone >= SLICE {
-                    gone * REST_PER_SLICE
-                } else {
-                    REST_MIN
-                };
-                self.rest = (self.rest * 2).max(least).min(REST_MAX);
-                self.rested = end + self.rest;
+            if before {
+                self.sleep_from(end, REST_MIN);
             }
-            return !computes;
+            return !before;
         }
         // By halves, because a crowd is not on this processor all the time.
         self.rest /= 2;
@@ -187,16 +197,27 @@ mod tests {
     }
 
     #[test]
-    fn after_the_loss_of_a_slice_it_sleeps_for_several() {
+    fn after_a_slice_for_which_something_waited_it_sleeps_for_several() {
         let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
-        assert!(!spinner.offered(now, now + 4 * SLICE));
-        let end = now + 4 * SLICE;
-        assert_eq!(spinner.rested, end + 4 * SLICE * REST_PER_SLICE);
-        // Once nobody takes the processor, a loss counts for itself again.
-        (0..20).for_each(|_| assert!(spinner.offered(end, end)));
-        spinner.offered(end, end + SLICE);
-        assert_eq!(spinner.rested, end + SLICE + SLICE * REST_PER_SLICE);
+        assert!(spinner.offered(now, now + 4 * SLICE));
+        spinner.found();
+        let rest = 4 * SLICE * REST_PER_SLICE;
+        assert_eq!(spinner.rest, rest);
+        assert!(spinner.is_resting(now + rest) && !spinner.is_resting(now + 2 * rest));
+    }
+
+    #[test]
+    fn a_slice_for_which_nothing_waited_is_forgiven() {
+        let mut spinner = Spinner::new(LONG);
+        let now = Instant::now();
+        assert!(spinner.offered(now, now + 4 * SLICE));
+        assert!(spinner.offered(now, now));
+        spinner.found();
+        assert!(spinner.offered(now, now + 4 * SLICE));
+        spinner.asked_in_vain(now);
+        spinner.found();
+        assert_eq!(spinner.until(now), now + LONG);
     }
 
     #[test]
