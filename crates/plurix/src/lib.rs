@@ -53,6 +53,7 @@ mod admin;
 mod cluster;
 pub mod error;
 mod heap;
+pub mod host;
 pub mod net;
 pub mod plain;
 mod ptr;

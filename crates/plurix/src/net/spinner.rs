@@ -71,14 +71,14 @@ pub(crate) struct Spinner {
 
 impl Spinner {
     /// One that asks for up to `spin` in each wait.
-    pub(crate) fn new(spin: Duration) -> Self {
+    pub(crate) fn new(spin: Duration, now: Instant) -> Self {
         Self {
             spin,
             looks: LOOKS_MAX,
             kept: false,
             in_vain: false,
             lost: None,
-            rested: Instant::now(),
+            rested: now,
             rest: Duration::ZERO,
         }
     }
@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn while_nobody_takes_the_processor_it_asks_to_the_end() {
-        let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         assert!(spinner.offered(now, now));
         assert_eq!(spinner.until(now), now + LONG);
         assert_eq!(spinner.looks(), LOOKS_MAX);
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn with_others_who_wait_it_takes_turns() {
-        let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         for _ in 0..20 {
             assert!(spinner.offered(now, now + TAKEN));
             assert_eq!(spinner.looks(), 1);
@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn one_who_keeps_it_once_is_forgiven() {
-        let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         for _ in 0..20 {
             assert!(spinner.offered(now, now + KEPT));
             assert!(spinner.offered(now, now + TAKEN));
@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn after_a_slice_for_which_something_waited_it_sleeps_for_several() {
-        let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         assert!(spinner.offered(now, now + 4 * SLICE));
         spinner.found();
         let rest = 4 * SLICE * REST_PER_SLICE;
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_slice_for_which_nothing_waited_is_forgiven() {
-        let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         assert!(spinner.offered(now, now + 4 * SLICE));
         assert!(spinner.offered(now, now));
         spinner.found();
@@ -222,8 +222,8 @@ mod tests {
 
     #[test]
     fn the_more_offers_are_kept_the_longer_it_sleeps_within_bounds() {
-        let mut spinner = Spinner::new(LONG);
         let mut now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         spinner.offered(now, now + KEPT);
         let mut rests = Vec::new();
         for _ in 0..20 {
@@ -240,8 +240,8 @@ mod tests {
 
     #[test]
     fn once_the_machine_is_quiet_a_computation_costs_little() {
-        let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         for _ in 0..20 {
             spinner.offered(now, now + KEPT);
         }
@@ -253,8 +253,8 @@ mod tests {
 
     #[test]
     fn what_takes_longer_than_one_asks_is_slept_for() {
-        let mut spinner = Spinner::new(LONG);
         let now = Instant::now();
+        let mut spinner = Spinner::new(LONG, now);
         spinner.asked_in_vain(now);
         spinner.found();
         spinner.asked_in_vain(now);

@@ -173,7 +173,7 @@ impl PageServer {
             store,
             peers,
             started,
-            spinner: Spinner::new(options.spin),
+            spinner: Spinner::new(options.spin, origin),
             log,
             notices: Notices::default(),
             stop,

@@ -1,10 +1,9 @@
-//! Drives the protocol of one station: socket, clock and reconnection. Whoever holds the baton (the
+//! Drives the protocol of one station: connection, clock and reconnection. Whoever holds the baton (the
 //! lock around the driver) drives: the program's thread while it waits, the service thread while
 //! the program computes. There is no hand-over on the way of a commit or a miss.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use plurix_memory::HeapMemory;
@@ -15,8 +14,8 @@ use plurix_wire::message::{SessionRefusal, ToStation};
 
 use super::options::{HANDSHAKE_MAX, Options};
 use crate::error::{ErrorKind, Result};
-use crate::net::handshake::{ConnectError, connect};
-use crate::net::{Address, Connection, GLANCES, NetError, Spinner};
+use crate::host::{Host, Link};
+use crate::net::{ConnectError, NetError, Spinner};
 
 /// The first pause between two attempts to reach the page server; doubled each time.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -27,8 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) machine: Machine,
-    connection: Option<Connection>,
-    address: Address,
+    pub(crate) host: Box<dyn Host>,
+    connection: Option<Box<dyn Link>>,
     options: Options,
     cluster: Option<ClusterId>,
     origin: Instant,
@@ -63,17 +62,16 @@ impl Outage {
 }
 
 impl Driver {
-    /// Connects to the page server at `address` and asks to join. The first connection is not
-    /// retried: a wrong address shall be told at once.
-    pub(crate) fn open(address: Address, options: Options) -> Result<Self> {
-        let (connection, cluster) =
-            connect(&address, &options.client(None)).map_err(ErrorKind::from)?;
-        let now = Instant::now();
-        let spinner = Spinner::new(options.spin);
+    /// Connects to the page server of `host` and asks to join. The first connection is not retried:
+    /// a wrong address shall be told at once.
+    pub(crate) fn open(mut host: Box<dyn Host>, options: Options) -> Result<Self> {
+        let (connection, cluster) = host.connect(None).map_err(ErrorKind::from)?;
+        let now = host.now();
+        let spinner = Spinner::new(options.spin, now);
         let mut driver = Self {
             machine: Machine::new(options.protocol()),
+            host,
             connection: Some(connection),
-            address,
             options,
             cluster: Some(cluster),
             origin: now,
@@ -133,15 +131,14 @@ impl Driver {
     /// Sends what is due and takes what has arrived. If something was `received` just now, nobody
     /// asks for more.
     fn step(&mut self, received: bool) -> Result<()> {
-        self.looked = Instant::now();
+        self.looked = self.host.now();
         let now = self.now();
         // First what has arrived: after a stall of this process it tells that the leader lives.
         let exchanged = self.exchange(now, received);
         let silent = self.machine.tick(now) && self.is_lost(now);
-        let told = self
-            .connection
-            .as_mut()
-            .map_or(Ok(()), |connection| send(&mut self.machine, connection));
+        let told = self.connection.as_mut().map_or(Ok(()), |connection| {
+            send(&mut self.machine, &mut **connection)
+        });
         let waiting = matches!(self.machine.state(), State::Waiting);
         if exchanged.and(told).is_err() || silent || waiting {
             self.disconnect();
@@ -156,13 +153,13 @@ impl Driver {
     /// Sends what is due, and nothing else. A failure shows itself in the next read.
     pub(crate) fn dispatch(&mut self) {
         if let Some(connection) = &mut self.connection {
-            let _ = send(&mut self.machine, connection);
+            let _ = send(&mut self.machine, &mut **connection);
         }
     }
 
     /// [`pump`](Self::pump), unless that was done a moment ago.
     pub(crate) fn freshen(&mut self) -> Result<()> {
-        if self.looked.elapsed() >= self.options.freshness {
+        if self.host.now() - self.looked >= self.options.freshness {
             self.pump()
         } else {
             Ok(())
@@ -178,7 +175,7 @@ impl Driver {
         limit: Option<Duration>,
         mut done: impl FnMut(&Machine) -> bool,
     ) -> Result<bool> {
-        let begin = Instant::now();
+        let begin = self.host.now();
         let mut spin_end = self.spinner.until(begin);
         let end = limit.map(|limit| begin + limit);
         let mut received = false;
@@ -212,16 +209,10 @@ impl Driver {
     /// Asks some times whether something has arrived, and nothing else: each instruction here
     /// delays what arrives in the meantime.
     fn ask(&mut self) -> bool {
-        let Some(connection) = &mut self.connection else {
-            return false;
-        };
-        let glances = if connection.shares_memory() {
-            GLANCES
-        } else {
-            1
-        };
-        // A failing read shows itself in the next one.
-        (0..self.spinner.looks() * glances).any(|_| connection.look().unwrap_or(false))
+        let looks = self.spinner.looks();
+        self.connection
+            .as_mut()
+            .is_some_and(|connection| connection.look_often(looks))
     }
 
     /// Sleeps until something arrives, a heartbeat is due, or `end`; answers whether something was
@@ -238,11 +229,11 @@ impl Driver {
         }
         let due = Duration::from_nanos(self.machine.next_timeout().since(self.now()).0);
         let left = end.map_or(due, |end| {
-            due.min(end.saturating_duration_since(Instant::now()))
+            due.min(end.saturating_duration_since(self.host.now()))
         });
         match &mut self.connection {
             Some(connection) => drop(connection.wait(left.max(Duration::from_micros(1)))),
-            None => thread::sleep(left.min(self.outage.pause)),
+            None => self.host.sleep(left.min(self.outage.pause)),
         }
         false
     }
@@ -254,7 +245,7 @@ impl Driver {
         let stalled = self
             .connection
             .as_ref()
-            .is_some_and(Connection::end_proves_death);
+            .is_some_and(|connection| connection.end_proves_death());
         !stalled || silence > self.options.patience
     }
 
@@ -268,13 +259,13 @@ impl Driver {
             return Ok(());
         };
         // The leader's last word may be there although it takes no more.
-        let sent = send(&mut self.machine, connection);
+        let sent = send(&mut self.machine, &mut **connection);
         let received = if received {
             Ok(true)
         } else {
             connection.look()
         };
-        while let Some(message) = connection.next::<ToStation>()? {
+        while let Some(message) = connection.next()? {
             if let ToStation::Refused(refusal @ SessionRefusal::RolledBack { .. }) = message {
                 self.rolled_back = Some(refusal);
             }
@@ -288,7 +279,7 @@ impl Driver {
     fn disconnect(&mut self) {
         if self.connection.take().is_some() {
             self.machine.disconnected();
-            self.outage = Outage::new(Instant::now());
+            self.outage = Outage::new(self.host.now());
         }
     }
 
@@ -300,11 +291,12 @@ impl Driver {
         match self.machine.state() {
             // The predecessor's connection may not have been noticed to be gone; ask again.
             State::Ended(SessionRefusal::StationTaken(_))
-                if self.outage.since.elapsed() < self.options.patience.min(HANDSHAKE_MAX * 2) =>
+                if self.host.now() - self.outage.since
+                    < self.options.patience.min(HANDSHAKE_MAX * 2) =>
             {
                 self.machine.retry();
                 self.connection = None;
-                self.outage.retry = Instant::now() + PAUSE_MIN;
+                self.outage.retry = self.host.now() + PAUSE_MIN;
                 Ok(())
             }
             State::Ended(refusal) => Err(ErrorKind::Refused(refusal).into()),
@@ -313,16 +305,16 @@ impl Driver {
     }
 
     fn reconnect(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = self.host.now();
         if now < self.outage.retry {
             return Ok(());
         }
-        match connect(&self.address, &self.options.client(self.cluster)) {
+        match self.host.connect(self.cluster) {
             Ok((connection, _)) => {
                 self.machine.connected(self.now());
                 let connection = self.connection.insert(connection);
                 // Whoever waits, sleeps until the answer. A failure shows itself in the next read.
-                let _ = send(&mut self.machine, connection);
+                let _ = send(&mut self.machine, &mut **connection);
                 Ok(())
             }
             Err(error) if !error.is_passing() => Err(ErrorKind::from(error).into()),
@@ -349,13 +341,13 @@ impl Driver {
         self.machine.leave();
         if let Some(connection) = &mut self.connection {
             // If the leader does not hear it, it notices the closed connection.
-            let _ = send(&mut self.machine, connection);
+            let _ = send(&mut self.machine, &mut **connection);
         }
         self.connection = None;
     }
 }
 
-fn send(machine: &mut Machine, connection: &mut Connection) -> Result<(), NetError> {
+fn send(machine: &mut Machine, connection: &mut dyn Link) -> Result<(), NetError> {
     while let Some(message) = machine.poll() {
         connection.queue(message)?;
     }

@@ -5,22 +5,21 @@ mod options;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use plurix_memory::HeapMemory;
 use plurix_protocol::station::State;
-use plurix_wire::{CommitNumber, Incarnation};
+use plurix_wire::{CommitNumber, Generation, Incarnation};
 
 use crate::activity::Registry;
 use crate::error::{ErrorKind, Result};
+use crate::host::{Host, Service, System};
 use crate::net::Address;
 use driver::Driver;
+pub(crate) use options::HANDSHAKE_MAX;
 pub use options::Options;
-
-/// The service thread looks after the session this often while the program computes.
-const SERVICE_PERIOD: Duration = Duration::from_millis(20);
 
 /// A member of a cluster that runs one transaction at a time. More parallelism is more stations,
 /// as threads or as processes.
@@ -67,6 +66,21 @@ impl Shared {
         // machines assert their own invariants.
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Looks after the session; answers whether it is worth while to do so again.
+    pub(crate) fn attend(&self) -> bool {
+        if self.stop.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut driver = match self.driver.try_lock() {
+            Ok(driver) => driver,
+            Err(TryLockError::Poisoned(driver)) => driver.into_inner(),
+            // Whoever holds the baton drives; then there is nothing to do here.
+            Err(TryLockError::WouldBlock) => return true,
+        };
+        // What fails here the program learns from its next transaction.
+        driver.pump().is_ok() || !matches!(driver.machine.state(), State::Ended(_))
+    }
 }
 
 /// Makes a station that waits stop waiting, from another thread or a signal handler's thread.
@@ -94,8 +108,18 @@ impl Station {
     /// [`ErrorKind::Connect`] if there is none, [`ErrorKind::Refused`] if it does not want this
     /// station, [`ErrorKind::Reservation`] if this process cannot map the heap.
     pub fn join(address: &Address, options: Options) -> Result<Self> {
+        let system = System::new(address.clone(), options.clone());
+        Self::join_on(Box::new(system), options)
+    }
+
+    /// Joins the cluster whose page server `host` connects to. For simulators; programs
+    /// [`join`](Self::join).
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_on(host: Box<dyn Host>, options: Options) -> Result<Self> {
         let emulated = options.emulated_memory;
-        let mut driver = Driver::open(address.clone(), options)?;
+        let mut driver = Driver::open(host, options)?;
         driver.wait(None, |machine| machine.heap_bytes().is_some())?;
         let bytes = driver.machine.heap_bytes().expect("waited for above");
         let memory = if emulated {
@@ -121,11 +145,12 @@ impl Station {
             driver: Mutex::new(driver),
             stop: AtomicBool::new(false),
         });
-        let service = serve(Arc::clone(&shared))?;
+        let service = Service(Arc::downgrade(&shared));
+        let service = shared.driver().host.look_after(service);
         let mut station = Self {
             pages: memory,
+            service: service.map_err(|error| ErrorKind::System(Box::new(error)))?,
             shared,
-            service: Some(service),
             registry: Registry::default(),
             statistics: Statistics::default(),
             dice,
@@ -160,6 +185,17 @@ impl Station {
     #[must_use]
     pub fn snapshot(&self) -> CommitNumber {
         self.shared.driver().machine.snapshot()
+    }
+
+    /// The generation of the heap that its commit numbers belong to: raised when answered commits
+    /// were lost with the page server's machine.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.shared
+            .driver()
+            .machine
+            .generation()
+            .unwrap_or_default()
     }
 
     /// What the station has done so far.
@@ -229,29 +265,4 @@ impl Drop for Station {
             let _ = service.join();
         }
     }
-}
-
-/// Starts the thread that keeps the session alive while the program computes: it answers
-/// heartbeats and queues what arrives, and touches no page.
-fn serve(shared: Arc<Shared>) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("plurix-service".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::park_timeout(SERVICE_PERIOD);
-                if shared.stop.load(Ordering::Acquire) {
-                    break;
-                }
-                // Whoever holds the baton drives; then there is nothing to do here.
-                if let Ok(mut driver) = shared.driver.try_lock()
-                    && driver.pump().is_err()
-                {
-                    // The program learns it from its next transaction.
-                    if matches!(driver.machine.state(), State::Ended(_)) {
-                        break;
-                    }
-                }
-            }
-        })
-        .map_err(|error| ErrorKind::System(Box::new(error)).into())
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use plurix_wire::{ClusterId, StationId};
+use plurix_wire::StationId;
 
 use crate::net::Secret;
-use crate::net::handshake::Client;
 
 /// A page server that takes longer to shake hands is not there.
-pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
 
 /// How a station joins and waits. The defaults suit a station on the machine or in the local
 /// network of its page server.
@@ -63,16 +62,6 @@ impl Default for Options {
 }
 
 impl Options {
-    /// How to connect: to `cluster` only, if one is given.
-    pub(super) fn client(&self, cluster: Option<ClusterId>) -> Client<'_> {
-        Client {
-            secret: self.secret.as_ref(),
-            cluster,
-            shares_memory: self.shared_memory,
-            timeout: HANDSHAKE_MAX,
-        }
-    }
-
     pub(super) fn protocol(&self) -> plurix_protocol::station::Settings {
         plurix_protocol::station::Settings {
             station: self.station.map(StationId),

@@ -19,7 +19,7 @@ mod run;
 use std::cell::Cell;
 
 use plurix_memory::HeapMemory;
-use plurix_wire::Incarnation;
+use plurix_wire::{CommitNumber, Incarnation};
 
 use crate::error::{Error, ErrorKind};
 use crate::heap::Taken;
@@ -81,6 +81,12 @@ impl Transaction<'_> {
     /// between, it does not run.
     pub fn on_commit(&mut self, effect: impl FnOnce() + 'static) {
         self.on_commit.push(Box::new(effect));
+    }
+
+    /// The commit at which this attempt sees the heap.
+    #[must_use]
+    pub fn snapshot(&self) -> CommitNumber {
+        self.shared.driver().machine.snapshot()
     }
 
     /// Whether the leader counts this life of a station among the living, as of the snapshot.

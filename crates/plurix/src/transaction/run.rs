@@ -221,8 +221,10 @@ impl Station {
                 }
             }
             Attempt::LogFull => {
-                let since = *patience.log_full_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > self.shared.driver().options().log_full_patience {
+                let driver = self.shared.driver();
+                let now = driver.host.now();
+                let since = *patience.log_full_since.get_or_insert(now);
+                if now - since > driver.options().log_full_patience {
                     return Err(ErrorKind::LogFull.into());
                 }
                 LOG_FULL_PAUSE
