@@ -106,3 +106,28 @@ fn a_read_only_transaction_fetches_once_and_commits_nothing() {
     assert_eq!(after.misses - before.misses, 1);
     assert_eq!(after.commits, before.commits);
 }
+
+#[test]
+fn an_attempt_knows_its_snapshot_and_the_id_it_commits_under() {
+    let mut cluster = Cluster::local(1).unwrap();
+    let station = &mut cluster.stations()[0];
+    let mut seen = Vec::new();
+    for writes in [true, false, true] {
+        let before = station.snapshot();
+        let (snapshot, id) = station
+            .transaction(|tx| {
+                if writes {
+                    *tx.get_mut(word(0))? += 1;
+                }
+                Ok((tx.snapshot(), tx.id()))
+            })
+            .unwrap();
+        assert_eq!((snapshot, id.incarnation), (before, station.incarnation()));
+        if writes {
+            assert_eq!(station.statistics().last_commit, snapshot.next());
+        }
+        seen.push(id.sequence);
+    }
+    // One that changed nothing has used no id.
+    assert!(seen[1] == seen[0].next() && seen[2] == seen[1]);
+}

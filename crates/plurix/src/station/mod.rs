@@ -43,6 +43,8 @@ pub struct Station {
 pub struct Statistics {
     /// Transactions that changed the heap.
     pub commits: u64,
+    /// The number of the last of them.
+    pub last_commit: CommitNumber,
     /// Transactions that only read.
     pub reads: u64,
     /// Attempts that had to run again.

@@ -19,7 +19,7 @@ mod run;
 use std::cell::Cell;
 
 use plurix_memory::HeapMemory;
-use plurix_wire::{CommitNumber, Incarnation};
+use plurix_wire::{CommitId, CommitNumber, Incarnation};
 
 use crate::error::{Error, ErrorKind};
 use crate::heap::Taken;
@@ -37,6 +37,8 @@ pub struct Transaction<'s> {
     /// The arena its allocations come from.
     pub(crate) arena: usize,
     pub(crate) incarnation: Incarnation,
+    snapshot: CommitNumber,
+    id: CommitId,
     /// How many bytes of large blocks it may zero itself; for more it is given up, so that they are
     /// zeroed before it.
     pub(crate) zeroing_left: u64,
@@ -86,7 +88,14 @@ impl Transaction<'_> {
     /// The commit at which this attempt sees the heap.
     #[must_use]
     pub fn snapshot(&self) -> CommitNumber {
-        self.shared.driver().machine.snapshot()
+        self.snapshot
+    }
+
+    /// The id under which this attempt commits, if it changes something: the page server's log
+    /// names it. An attempt that does not get so far leaves the id to the next one.
+    #[must_use]
+    pub fn id(&self) -> CommitId {
+        self.id
     }
 
     /// Whether the leader counts this life of a station among the living, as of the snapshot.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use plurix_protocol::station::{Outcome, State};
 use plurix_wire::message::{COMMIT_BYTES_MAX, CommitRefusal};
+use plurix_wire::{CommitId, CommitNumber};
 
 use super::{Poison, Transaction};
 use crate::error::{ErrorKind, Result};
@@ -33,6 +34,13 @@ enum Attempt<R> {
     Unscrubbed(Taken),
     /// The session ended under it; it has not happened.
     Lost,
+}
+
+/// What is settled when an attempt begins.
+struct Begun {
+    arena: usize,
+    snapshot: CommitNumber,
+    id: CommitId,
 }
 
 /// What has gone wrong with the attempts so far.
@@ -104,7 +112,11 @@ impl Station {
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
         zeroing_max: u64,
     ) -> Result<Attempt<R>> {
-        let (arena, incarnation) = self.begin()?;
+        let Begun {
+            arena,
+            snapshot,
+            id,
+        } = self.begin()?;
         let mut rollback = Rollback(Some(self));
         let station = rollback.station();
         let mut tx = Transaction {
@@ -114,7 +126,9 @@ impl Station {
             misses: Cell::new(0),
             on_commit: Vec::new(),
             arena,
-            incarnation,
+            incarnation: id.incarnation,
+            snapshot,
+            id,
             zeroing_left: zeroing_max,
         };
         let result = body(&mut tx);
@@ -142,8 +156,8 @@ impl Station {
         station.commit(value, on_commit)
     }
 
-    /// Brings memory to the newest snapshot and begins. Answers the arena and the incarnation.
-    fn begin(&mut self) -> Result<(usize, plurix_wire::Incarnation)> {
+    /// Brings memory to the newest snapshot and begins.
+    fn begin(&mut self) -> Result<Begun> {
         let mut driver = self.shared.driver();
         driver.check()?;
         driver.freshen()?;
@@ -158,11 +172,12 @@ impl Station {
             .machine
             .station()
             .expect("an active station has a number");
-        let incarnation = driver
-            .machine
-            .incarnation()
-            .expect("an active station lives");
-        Ok((station.0 as usize, incarnation))
+        let id = driver.machine.next_commit();
+        Ok(Begun {
+            arena: station.0 as usize,
+            snapshot: driver.machine.snapshot(),
+            id: id.expect("an active station lives"),
+        })
     }
 
     fn commit<R>(&mut self, value: R, on_commit: Vec<Box<dyn FnOnce()>>) -> Result<Attempt<R>> {
@@ -195,7 +210,10 @@ impl Station {
             let outcome = driver.machine.settle(&mut self.pages);
             drop(driver);
             match outcome {
-                Outcome::Committed(_) => self.statistics.commits += 1,
+                Outcome::Committed(number) => {
+                    self.statistics.commits += 1;
+                    self.statistics.last_commit = number;
+                }
                 Outcome::Refused(CommitRefusal::Conflict(_)) => return Ok(Attempt::Conflict),
                 Outcome::Refused(CommitRefusal::LogFull) => return Ok(Attempt::LogFull),
                 Outcome::Lost => return Ok(Attempt::Lost),

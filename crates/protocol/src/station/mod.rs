@@ -32,8 +32,8 @@ use plurix_wire::message::{
     ToLeader, Welcome,
 };
 use plurix_wire::{
-    CommitNumber, CommitSequence, Generation, Incarnation, PAGE_BYTES, PageBytes, PageNumber,
-    Section, StationId, StreamSequence, Term, WriteSet,
+    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, PAGE_BYTES, PageBytes,
+    PageNumber, Section, StationId, StreamSequence, Term, WriteSet,
 };
 use rustc_hash::FxHashSet;
 
@@ -255,6 +255,16 @@ impl Station {
     #[must_use]
     pub fn snapshot(&self) -> CommitNumber {
         self.cache.snapshot()
+    }
+
+    /// The id under which the next transaction that changes something asks to commit, once the
+    /// leader has given this life.
+    #[must_use]
+    pub fn next_commit(&self) -> Option<CommitId> {
+        self.session.as_ref().map(|session| CommitId {
+            incarnation: session.incarnation,
+            sequence: session.sequence.next(),
+        })
     }
 
     /// Who lives as of the snapshot.
