@@ -22,7 +22,7 @@ mod canary;
 mod member;
 mod nemesis;
 mod network;
-mod oracle;
+pub mod oracle;
 mod plan;
 mod program;
 mod queue;

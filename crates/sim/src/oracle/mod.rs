@@ -4,25 +4,52 @@
 //!
 //! A commit whose answer was lost is *unknown*: it is looked up in the log, never assumed to have
 //! happened or not.
+//!
+//! Those that are public judge any run whose log and attempts are known, for instance that of real
+//! processes. [`from_log`] reads the log; each [`Attempt`] of each station then goes through the
+//! functions that know it:
+//!
+//! ```
+//! use plurix_sim::oracle::{self, Attempt, Moment, opacity, serializability};
+//! use plurix_wire::record::{Body, Record, Stamp};
+//! use plurix_wire::{CommitId, CommitNumber, PageNumber, WriteSetBuilder};
+//!
+//! let mut writes = WriteSetBuilder::new();
+//! writes.push(PageNumber(0), 8, &[7; 8]);
+//! let (id, number) = (CommitId::default(), CommitNumber(1));
+//! let record = Record {
+//!     stamp: Stamp { number, ..Stamp::default() },
+//!     body: Body::Commit { id, acknowledged: Default::default(), writes: writes.finish() },
+//! };
+//! let model = oracle::from_log([&record])?;
+//!
+//! // A program read 0..8 at the beginning, wrote 8..16, and was told that this is commit 1.
+//! let mut attempt = Attempt { id: Some(id), ..Attempt::default() };
+//! opacity::read(&model, &attempt, 0..8, &[0; 8])?;
+//! attempt.reads.push(0..8);
+//! attempt.own.extend((8..16).map(|offset| (offset, 7)));
+//! serializability::committed(&model, &attempt, Moment { number, ..Moment::default() })?;
+//! # Ok::<(), oracle::Violation>(())
+//! ```
 
 pub(crate) mod bounds;
 pub(crate) mod convergence;
 pub(crate) mod durability;
-pub(crate) mod model;
-pub(crate) mod numbering;
-pub(crate) mod opacity;
-pub(crate) mod serializability;
-pub(crate) mod session;
+mod model;
+pub mod numbering;
+pub mod opacity;
+pub mod serializability;
+pub mod session;
 
 use std::collections::BTreeMap;
 
 use plurix_protocol::leader;
-use plurix_wire::record::{Body, Record};
+use plurix_wire::record::Record;
 use plurix_wire::{CommitId, Generation};
 
 use durability::Loss;
 
-pub(crate) use model::{Model, Moment};
+pub use model::{Model, Moment, Truth};
 
 /// A property that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,17 +76,30 @@ pub(crate) use demand;
 
 /// What a program did in one run of a transaction, as its oracles need it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Attempt {
+pub struct Attempt {
     /// The snapshot that it began at.
-    pub(crate) at: Moment,
+    pub at: Moment,
     /// The newest commit answered to anybody before it began.
-    pub(crate) answered_before: Moment,
+    pub answered_before: Moment,
     /// The bytes it read from the heap, as half-open ranges of offsets.
-    pub(crate) reads: Vec<std::ops::Range<u64>>,
-    /// The bytes it wrote.
-    pub(crate) own: BTreeMap<u64, u8>,
+    pub reads: Vec<std::ops::Range<u64>>,
+    /// The bytes it wrote, by offset.
+    pub own: BTreeMap<u64, u8>,
     /// The id it asked to commit under, once it did.
-    pub(crate) id: Option<CommitId>,
+    pub id: Option<CommitId>,
+}
+
+/// The heap as the records of a whole log tell it, from the first record to the last.
+///
+/// # Errors
+/// A violation if the records cannot follow each other: see [`numbering::in_order`].
+pub fn from_log<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<Model, Violation> {
+    let mut model = Model::default();
+    for record in records {
+        numbering::in_order(&model, record)?;
+        model.replay(record);
+    }
+    Ok(model)
 }
 
 /// All oracles that watch while the run goes on, and the model they share.
@@ -76,20 +116,7 @@ impl Oracles {
     /// The leader appends a record.
     pub(crate) fn appended(&mut self, record: &Record) -> Result<(), Violation> {
         self.numbering.appended(&self.model, record)?;
-        let stamp = record.stamp;
-        match &record.body {
-            Body::Commit { id, writes, .. } => {
-                let at = Moment {
-                    generation: stamp.generation,
-                    number: stamp.number,
-                };
-                self.model.append(at, *id, writes.clone());
-            }
-            Body::Generation if stamp.generation > self.model.newest().generation => {
-                self.model.begin_generation(stamp.generation, stamp.number);
-            }
-            _ => {}
-        }
+        self.model.replay(record);
         Ok(())
     }
 

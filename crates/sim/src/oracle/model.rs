@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use plurix_wire::record::{Body, Record};
 use plurix_wire::{
     CommitId, CommitNumber, Generation, LINE_BYTES, LINES_PER_PAGE, LineNumber, PageBytes,
     PageNumber, WriteSet,
@@ -15,9 +16,11 @@ use plurix_wire::{
 
 /// A commit as seen by those who live in a generation; ordered by generation, then number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Moment {
-    pub(crate) generation: Generation,
-    pub(crate) number: CommitNumber,
+pub struct Moment {
+    /// Whose eyes it is seen with.
+    pub generation: Generation,
+    /// The commit; zero before the first.
+    pub number: CommitNumber,
 }
 
 impl std::fmt::Display for Moment {
@@ -45,15 +48,17 @@ impl Era {
 
 /// A commit in the log.
 #[derive(Debug)]
-pub(crate) struct Truth {
+pub struct Truth {
     era: Era,
-    pub(crate) id: CommitId,
-    pub(crate) writes: WriteSet,
+    /// Who asked for it.
+    pub id: CommitId,
+    /// The bytes changed.
+    pub writes: WriteSet,
 }
 
 /// Every version of every line.
 #[derive(Debug, Default)]
-pub(crate) struct Model {
+pub struct Model {
     /// By number, then by the generation that wrote it.
     commits: BTreeMap<(CommitNumber, Generation), Truth>,
     lines: BTreeMap<LineNumber, Vec<(Era, Line)>>,
@@ -64,17 +69,20 @@ pub(crate) struct Model {
 
 impl Model {
     /// The newest commit of the log.
-    pub(crate) fn newest(&self) -> Moment {
+    #[must_use]
+    pub fn newest(&self) -> Moment {
         self.newest
     }
 
     /// The number under which the log holds `id`.
-    pub(crate) fn number_of(&self, id: CommitId) -> Option<CommitNumber> {
+    #[must_use]
+    pub fn number_of(&self, id: CommitId) -> Option<CommitNumber> {
         self.ids.get(&id).copied()
     }
 
     /// The commit that has number `at.number` in the eyes of `at.generation`.
-    pub(crate) fn commit(&self, at: Moment) -> Option<&Truth> {
+    #[must_use]
+    pub fn commit(&self, at: Moment) -> Option<&Truth> {
         let written = self
             .commits
             .range((at.number, Generation(0))..=(at.number, at.generation));
@@ -82,7 +90,27 @@ impl Model {
         truths.find(|truth| truth.era.is_seen_by(at.generation))
     }
 
-    pub(crate) fn append(&mut self, at: Moment, id: CommitId, writes: WriteSet) {
+    /// The next record of the log; see [`in_order`](super::numbering::in_order) for whether it may
+    /// be that.
+    pub fn replay(&mut self, record: &Record) {
+        let stamp = record.stamp;
+        match &record.body {
+            Body::Commit { id, writes, .. } => {
+                let at = Moment {
+                    generation: stamp.generation,
+                    number: stamp.number,
+                };
+                self.append(at, *id, writes.clone());
+            }
+            Body::Generation if stamp.generation > self.newest.generation => {
+                self.begin_generation(stamp.generation, stamp.number);
+            }
+            _ => {}
+        }
+    }
+
+    /// A commit is appended to the log.
+    pub fn append(&mut self, at: Moment, id: CommitId, writes: WriteSet) {
         let era = Era {
             written: at,
             lost_by: None,
@@ -113,7 +141,7 @@ impl Model {
     }
 
     /// `generation` begins at `cut`: what came after it is seen by older generations only.
-    pub(crate) fn begin_generation(&mut self, generation: Generation, cut: CommitNumber) {
+    pub fn begin_generation(&mut self, generation: Generation, cut: CommitNumber) {
         let lose = |era: &mut Era| {
             if era.written.number > cut && era.lost_by.is_none() {
                 era.lost_by = Some(generation);
@@ -143,7 +171,8 @@ impl Model {
     }
 
     /// The newest commit before `at` that wrote `line`; zero if there is none.
-    pub(crate) fn last_writer(&self, line: LineNumber, at: Moment) -> CommitNumber {
+    #[must_use]
+    pub fn last_writer(&self, line: LineNumber, at: Moment) -> CommitNumber {
         let versions = self.lines.get(&line).into_iter().flatten().rev();
         let mut seen = versions
             .map(|(era, _)| era)
@@ -163,13 +192,15 @@ impl Model {
     }
 
     /// The byte at `offset` of the heap after commit `at`.
-    pub(crate) fn byte(&self, offset: u64, at: Moment) -> u8 {
+    #[must_use]
+    pub fn byte(&self, offset: u64, at: Moment) -> u8 {
         let line = self.line(LineNumber(offset / LINE_BYTES as u64), at);
         line[(offset % LINE_BYTES as u64) as usize]
     }
 
     /// The bytes of `page` after commit `at`.
-    pub(crate) fn page(&self, page: PageNumber, at: Moment) -> Box<PageBytes> {
+    #[must_use]
+    pub fn page(&self, page: PageNumber, at: Moment) -> Box<PageBytes> {
         let mut bytes = Box::new([0; plurix_wire::PAGE_BYTES]);
         let first = LineNumber::new(page, 0);
         let last = LineNumber::new(page, LINES_PER_PAGE as u32 - 1);

@@ -12,9 +12,49 @@ use super::{Attempt, Model, Violation, demand};
 
 const ORACLE: &str = "numbering";
 
+/// Judges whether a record may follow those that the model was built from.
+///
+/// # Errors
+/// A violation if a number is left out or given twice, an id commits twice, or a generation begins
+/// at a commit that is not there.
+pub fn in_order(model: &Model, record: &Record) -> Result<(), Violation> {
+    let (stamp, newest) = (record.stamp, model.newest());
+    match &record.body {
+        Body::Commit { id, .. } => {
+            demand!(
+                stamp.generation == newest.generation && stamp.number == newest.number.next(),
+                ORACLE,
+                "commit {}{} follows {newest}",
+                stamp.generation,
+                stamp.number
+            );
+            demand!(
+                model.number_of(*id).is_none(),
+                ORACLE,
+                "{id} commits twice, at {:?} and {}",
+                model.number_of(*id),
+                stamp.number
+            );
+        }
+        Body::Generation => {
+            let due = stamp.generation == newest.generation && stamp.number == newest.number;
+            let raised = stamp.generation > newest.generation && stamp.number <= newest.number;
+            demand!(
+                due || raised,
+                ORACLE,
+                "generation {} begins at {} after {newest}",
+                stamp.generation,
+                stamp.number
+            );
+        }
+        Body::Joined(_) | Body::Left(_) | Body::Term | Body::Clean => {}
+    }
+    Ok(())
+}
+
 /// What was asked, answered and given out.
 #[derive(Debug, Default)]
-pub(crate) struct Numbering {
+pub struct Numbering {
     term: Term,
     asked: BTreeMap<CommitId, WriteSet>,
     refused: BTreeSet<CommitId>,
@@ -24,7 +64,10 @@ pub(crate) struct Numbering {
 
 impl Numbering {
     /// A station asks to commit; asked again, it asks the same.
-    pub(crate) fn asked(&mut self, id: CommitId, writes: &WriteSet) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// A violation if it asks for something else under the same id.
+    pub fn asked(&mut self, id: CommitId, writes: &WriteSet) -> Result<(), Violation> {
         let before = self.asked.insert(id, writes.clone());
         demand!(
             before.is_none_or(|before| before == *writes),
@@ -35,7 +78,10 @@ impl Numbering {
     }
 
     /// A leadership begins.
-    pub(crate) fn began(&mut self, term: Term) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// A violation if its term is not above all before it.
+    pub fn began(&mut self, term: Term) -> Result<(), Violation> {
         demand!(
             term > self.term,
             ORACLE,
@@ -47,7 +93,7 @@ impl Numbering {
     }
 
     /// A log was replayed: these live.
-    pub(crate) fn replayed(&mut self, records: &[Record]) {
+    pub fn replayed(&mut self, records: &[Record]) {
         self.living.clear();
         for record in records {
             match &record.body {
@@ -62,8 +108,13 @@ impl Numbering {
         }
     }
 
-    pub(crate) fn appended(&mut self, model: &Model, record: &Record) -> Result<(), Violation> {
-        let (stamp, newest) = (record.stamp, model.newest());
+    /// The leader appends a record.
+    ///
+    /// # Errors
+    /// A violation if it may not follow, or commits what nobody asked for or what was refused.
+    pub fn appended(&mut self, model: &Model, record: &Record) -> Result<(), Violation> {
+        in_order(model, record)?;
+        let stamp = record.stamp;
         demand!(
             stamp.term == self.term,
             ORACLE,
@@ -73,20 +124,6 @@ impl Numbering {
         );
         match &record.body {
             Body::Commit { id, writes, .. } => {
-                demand!(
-                    stamp.generation == newest.generation && stamp.number == newest.number.next(),
-                    ORACLE,
-                    "commit {}{} follows {newest}",
-                    stamp.generation,
-                    stamp.number
-                );
-                demand!(
-                    model.number_of(*id).is_none(),
-                    ORACLE,
-                    "{id} commits twice, at {:?} and {}",
-                    model.number_of(*id),
-                    stamp.number
-                );
                 demand!(
                     !self.refused.contains(id),
                     ORACLE,
@@ -122,24 +159,16 @@ impl Numbering {
                     "{incarnation} ends, but did not live"
                 );
             }
-            Body::Generation => {
-                let due = stamp.generation == newest.generation && stamp.number == newest.number;
-                let raised = stamp.generation > newest.generation && stamp.number <= newest.number;
-                demand!(
-                    due || raised,
-                    ORACLE,
-                    "generation {} begins at {} after {newest}",
-                    stamp.generation,
-                    stamp.number
-                );
-            }
-            Body::Term | Body::Clean => {}
+            Body::Generation | Body::Term | Body::Clean => {}
         }
         Ok(())
     }
 
     /// A program was told that its commit did not happen.
-    pub(crate) fn refused(&mut self, model: &Model, attempt: &Attempt) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// A violation if the log has it.
+    pub fn refused(&mut self, model: &Model, attempt: &Attempt) -> Result<(), Violation> {
         if let Some(id) = attempt.id {
             demand!(
                 model.number_of(id).is_none(),

@@ -11,8 +11,11 @@ use super::{Attempt, Model, Moment, Violation, demand};
 
 const ORACLE: &str = "opacity";
 
-/// Judges what an attempt has just read from `range` of the heap.
-pub(crate) fn read(
+/// Judges what an attempt has just read from `range` of the heap; `seen` has as many bytes.
+///
+/// # Errors
+/// A violation naming the first byte that was not there at the attempt's snapshot.
+pub fn read(
     model: &Model,
     attempt: &Attempt,
     range: Range<u64>,

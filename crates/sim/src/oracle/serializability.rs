@@ -12,7 +12,10 @@ use super::{Attempt, Model, Moment, Violation, demand};
 const ORACLE: &str = "strict serializability";
 
 /// Judges an attempt that was answered `Committed`, as seen by the station's generation.
-pub(crate) fn committed(model: &Model, attempt: &Attempt, at: Moment) -> Result<(), Violation> {
+///
+/// # Errors
+/// A violation if it could not have run as a whole at its number, or comes too early.
+pub fn committed(model: &Model, attempt: &Attempt, at: Moment) -> Result<(), Violation> {
     demand!(
         at > attempt.answered_before,
         ORACLE,

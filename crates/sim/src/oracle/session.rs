@@ -11,7 +11,7 @@ const ORACLE: &str = "session";
 
 /// What one station has seen in its present life.
 #[derive(Debug, Default)]
-pub(crate) struct Sight {
+pub struct Sight {
     life: Option<Incarnation>,
     own: CommitNumber,
     snapshot: CommitNumber,
@@ -19,7 +19,10 @@ pub(crate) struct Sight {
 
 impl Sight {
     /// A transaction begins.
-    pub(crate) fn began(&mut self, life: Incarnation, at: Moment) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// A violation if its snapshot is older than what this life has seen or committed.
+    pub fn began(&mut self, life: Incarnation, at: Moment) -> Result<(), Violation> {
         if self.life != Some(life) {
             *self = Self {
                 life: Some(life),
@@ -44,7 +47,10 @@ impl Sight {
 
     /// A transaction begins that asked for the newest snapshot after `asked` was answered to
     /// somebody (Herlihy and Wing's real-time order, for reads).
-    pub(crate) fn strict(&self, at: Moment, asked: Moment) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// A violation if its snapshot is older than that.
+    pub fn strict(&self, at: Moment, asked: Moment) -> Result<(), Violation> {
         demand!(
             at >= asked,
             ORACLE,
@@ -54,7 +60,7 @@ impl Sight {
     }
 
     /// A commit of this life was answered.
-    pub(crate) fn committed(&mut self, at: Moment) {
+    pub fn committed(&mut self, at: Moment) {
         self.own = at.number;
     }
 }
