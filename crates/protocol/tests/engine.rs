@@ -4,11 +4,11 @@
 mod pair;
 
 use pair::{Pair, byte, line};
-use plurix_protocol::Time;
-use plurix_protocol::leader::{Durability, Leader, Settings};
+use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::station::{self, Miss, Outcome, Station};
-use plurix_wire::message::{CommitRefusal, SessionRefusal};
-use plurix_wire::{CommitNumber, Generation, PageNumber, StationId, Term};
+use plurix_protocol::{ConnectionId, Time};
+use plurix_wire::message::{CommitRefusal, Resume, SessionRefusal, ToLeader, ToStation};
+use plurix_wire::{CommitNumber, Generation, Incarnation, PageNumber, StationId, Term};
 
 /// Fetches a page for the running transaction.
 fn fetch(pair: &mut Pair, index: usize, page: u32) {
@@ -215,4 +215,38 @@ fn a_leader_begins_the_generation_that_its_log_asks_for() {
     let mut leader = Leader::new(Settings::new(pair::HEAP_BYTES, Durability::Memory));
     leader.start(Time(0), Term(4), Some(Generation(3)));
     assert_eq!(leader.generation(), Generation(3));
+}
+
+/// The log lost the commits that a station has seen, and its joining with them.
+#[test]
+fn a_station_that_joined_behind_the_cut_learns_that_the_heap_was_rolled_back() {
+    let mut leader = Leader::new(Settings::new(pair::HEAP_BYTES, Durability::Memory));
+    leader.start(Time(0), Term(4), Some(Generation(3)));
+    let mut resumes = |through| {
+        let connection = ConnectionId(through);
+        let message = ToLeader::Resume(Resume {
+            incarnation: Incarnation(7),
+            generation: Generation(2),
+            through: CommitNumber(through),
+            pages: Vec::new(),
+        });
+        let event = Event::Message {
+            connection,
+            message,
+        };
+        leader.handle(Time(0), event);
+        std::iter::from_fn(|| leader.poll()).find_map(|command| match command {
+            Command::Send {
+                message: ToStation::Refused(refusal),
+                ..
+            } => Some(refusal),
+            _ => None,
+        })
+    };
+    assert_eq!(resumes(0), Some(SessionRefusal::UnknownIncarnation));
+    let rolled_back = SessionRefusal::RolledBack {
+        generation: Generation(3),
+        cut: CommitNumber(0),
+    };
+    assert_eq!(resumes(5), Some(rolled_back));
 }

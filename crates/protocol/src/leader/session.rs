@@ -127,10 +127,8 @@ impl Leader {
     }
 
     fn resume(&mut self, now: Time, connection: ConnectionId, resume: &Resume) {
-        let Some(slot) = self.members.of_incarnation(resume.incarnation) else {
-            return self.refuse(connection, SessionRefusal::UnknownIncarnation);
-        };
-        if resume.generation == self.generation && resume.through > self.number {
+        let slot = self.members.of_incarnation(resume.incarnation);
+        if slot.is_some() && resume.generation == self.generation && resume.through > self.number {
             self.raise_generation();
         }
         let behind = self
@@ -138,11 +136,18 @@ impl Leader {
             .iter()
             .any(|(generation, cut)| *generation > resume.generation && resume.through > *cut);
         if behind || resume.generation > self.generation || resume.through > self.logged {
+            // Also if its joining was lost with the commits that it has seen: to begin a new life
+            // would hide that they are gone.
             let cut = self.cuts.last().map_or(self.logged, |(_, cut)| *cut);
-            self.drop_member(slot);
+            if let Some(slot) = slot {
+                self.drop_member(slot);
+            }
             let generation = self.generation;
             return self.refuse(connection, SessionRefusal::RolledBack { generation, cut });
         }
+        let Some(slot) = slot else {
+            return self.refuse(connection, SessionRefusal::UnknownIncarnation);
+        };
         let stale = match self.hold_again(slot, resume) {
             Ok(stale) => stale,
             Err(violation) => {
