@@ -157,9 +157,12 @@ impl Driver {
         }
     }
 
-    /// [`pump`](Self::pump), unless that was done a moment ago.
+    /// [`pump`](Self::pump), unless that was done a moment ago. Without a session always: a
+    /// transaction that was given up for that would else be tried again, and given up again, until
+    /// that moment is over.
     pub(crate) fn freshen(&mut self) -> Result<()> {
-        if self.host.now() - self.looked >= self.options.freshness {
+        let is_active = matches!(self.machine.state(), State::Active);
+        if !is_active || self.host.now() - self.looked >= self.options.freshness {
             self.pump()
         } else {
             Ok(())
