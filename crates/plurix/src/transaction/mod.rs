@@ -19,7 +19,7 @@ mod run;
 use std::cell::Cell;
 
 use plurix_memory::HeapMemory;
-use plurix_wire::{CommitId, CommitNumber, Incarnation};
+use plurix_wire::{CommitId, CommitNumber, Generation, Incarnation};
 
 use crate::error::{Error, ErrorKind};
 use crate::heap::Taken;
@@ -89,6 +89,16 @@ impl Transaction<'_> {
     #[must_use]
     pub fn snapshot(&self) -> CommitNumber {
         self.snapshot
+    }
+
+    /// The generation of the heap that commit numbers belong to.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.shared
+            .driver()
+            .machine
+            .generation()
+            .unwrap_or_default()
     }
 
     /// The id under which this attempt commits, if it changes something: the page server's log
