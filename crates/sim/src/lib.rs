@@ -7,7 +7,8 @@
 //!               |
 //!               v
 //!   world: queue of events in virtual time <----------- nemesis: what breaks
-//!     | member: station, memory, program                       |
+//!     | member: station, memory, script                        |
+//!     |     or: the library, in a coroutine, with its program  |
 //!     | network: ordered links with delay and loss <-----------+
 //!     | server: leader, store, simulated disk <----------------+
 //!     v
@@ -19,6 +20,7 @@
 //! works: a [`Canary`], a bug planted on purpose.
 
 mod canary;
+mod library;
 mod member;
 mod nemesis;
 mod network;

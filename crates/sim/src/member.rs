@@ -13,6 +13,7 @@ use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_wire::message::{Request, SessionRefusal, ToLeader, ToStation};
 use plurix_wire::{CommitId, Generation, StationId, frame};
 
+use crate::library::Library;
 use crate::network::Side;
 use crate::oracle::session::Sight;
 use crate::oracle::{Violation, demand};
@@ -27,7 +28,10 @@ const REFUSALS_MAX: u32 = 20;
 
 /// One station's machine.
 pub(crate) struct Member {
+    /// The process, if it runs scripts on the bare protocol.
     pub(crate) process: Option<Process>,
+    /// The process, if it runs the library.
+    pub(crate) library: Option<Library>,
     /// Counts processes, to tell a dead one's events.
     pub(crate) life: u64,
     pub(crate) frozen_until: Time,
@@ -59,6 +63,7 @@ impl Member {
     pub(crate) fn new(number: Option<StationId>, random: Random) -> Self {
         Self {
             process: None,
+            library: None,
             life: 0,
             frozen_until: Time(0),
             number,
@@ -67,15 +72,26 @@ impl Member {
             duties_done: 0,
         }
     }
+
+    pub(crate) fn number(&self) -> Option<StationId> {
+        self.number
+    }
+
+    fn is_up(&self) -> bool {
+        self.process.is_some() || self.library.is_some()
+    }
 }
 
 impl World {
     /// Starts a station's process; it connects at once.
-    pub(crate) fn start_member(&mut self, index: usize) {
-        let member = &mut self.members[index];
-        if member.process.is_some() {
-            return;
+    pub(crate) fn start_member(&mut self, index: usize) -> Result<(), Violation> {
+        if self.members[index].is_up() {
+            return Ok(());
         }
+        if let Some(kind) = self.plan.library {
+            return self.start_library(index, kind);
+        }
+        let member = &mut self.members[index];
         let settings = Settings {
             station: member.number,
             ..self.plan.station.clone()
@@ -103,21 +119,25 @@ impl World {
             },
         );
         self.wake_after(index, Span(0));
+        Ok(())
     }
 
     /// Kills a station's process; the leader may or may not hear of its death at once.
     pub(crate) fn crash_member(&mut self, index: usize) {
-        let member = &mut self.members[index];
-        let Some(process) = member.process.take() else {
+        if !self.members[index].is_up() {
             return;
-        };
+        }
+        let connection = self.kill_library(index);
+        let member = &mut self.members[index];
+        let process = member.process.take();
+        let connection = connection.or(process.and_then(|process| process.connection));
         member.life += 1;
         member.frozen_until = Time(0);
         if self.plan.strangers && self.chance.chance(80) {
             member.number = None;
         }
         self.tally.crashes += 1;
-        if let Some(connection) = process.connection {
+        if let Some(connection) = connection {
             let lossy = self.chance.chance(50);
             if self.chance.chance(50) {
                 self.network.prove_death(connection);
@@ -180,6 +200,9 @@ impl World {
             oracle: ORACLE,
             what: error.to_string(),
         })?;
+        if let ToStation::Refused(SessionRefusal::RolledBack { .. }) = message {
+            process.sight = Sight::default();
+        }
         let heard = process.station.handle(now, message);
         demand!(
             heard.is_ok(),
@@ -334,7 +357,7 @@ impl World {
 }
 
 /// A message to the leader, as the trace shows it.
-fn brief(message: &ToLeader) -> String {
+pub(crate) fn brief(message: &ToLeader) -> String {
     match message {
         ToLeader::Request {
             incarnation,

@@ -9,17 +9,22 @@ use plurix_protocol::leader::{self, Durability};
 use plurix_protocol::{Span, station};
 use plurix_wire::PAGE_BYTES;
 
+use crate::library;
 use crate::nemesis::Fault;
 use crate::network::Weather;
 use crate::random::Random;
 
-/// Pages of the heap; a program touches the first few of them.
+/// Pages of the heap; a script touches the first few of them.
 const HEAP_PAGES: u64 = 64;
+/// Pages of the heap that the library manages.
+const LIBRARY_HEAP_PAGES: u64 = 512;
 
 /// Everything that a seed decides before the run begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) stations: usize,
+    /// The stations run the library with these programs, rather than scripts.
+    pub(crate) library: Option<library::Kind>,
     /// Stations ask for their number from the first join on.
     pub(crate) numbered: bool,
     pub(crate) leader: leader::Settings,
@@ -78,7 +83,12 @@ impl Plan {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let durability = random.pick(&[Durability::Memory, Durability::Durable]);
         let heartbeat = Span::from_millis(random.within(5..30));
-        let mut leader = leader::Settings::new(HEAP_PAGES * PAGE_BYTES as u64, durability);
+        let library = random.chance(30).then(|| random.pick(&library::Kind::ALL));
+        let heap_pages = match library {
+            Some(_) => LIBRARY_HEAP_PAGES,
+            None => HEAP_PAGES,
+        };
+        let mut leader = leader::Settings::new(heap_pages * PAGE_BYTES as u64, durability);
         leader.recent_pages = random.log_within(1..64) as usize;
         leader.history_bytes_max = random.log_within(1..1 << 20) as usize;
         leader.backlog_bytes_max = random.log_within(256..1 << 20) as usize;
@@ -100,10 +110,14 @@ impl Plan {
             read_ahead: random.pick(&[1, 2, 8, 32]),
             ..station::Settings::default()
         };
-        let commit_bytes_max = 16 << 10;
+        let commit_bytes_max = match library {
+            Some(_) => 256 << 10,
+            None => 16 << 10,
+        };
         let least = (commit_bytes_max + 1024) * 16 / 15;
         Self {
             stations: random.pick(&[1, 2, 2, 3, 3, 4, 5, 8]),
+            library,
             numbered: random.chance(50),
             leader,
             station,

@@ -26,6 +26,8 @@ pub(crate) enum Event {
     },
     /// A station's protocol wants to look at the time.
     MemberTick { member: usize, life: u64 },
+    /// The library's service looks after a session.
+    Service { member: usize, life: u64 },
     /// The leader wants to look at the time.
     LeaderTick { life: u64 },
     /// The log's sync returns.

@@ -27,7 +27,7 @@ use crate::server::Server;
 use crate::trace::Trace;
 
 /// Commits that each station must get done once the faults are over.
-const DUTIES: u32 = 3;
+pub(crate) const DUTIES: u32 = 3;
 /// How long that may take, in virtual time.
 const DUTIES_MAX: Span = Span::from_millis(30_000);
 /// More events than this at one moment mean that time stands still.
@@ -199,16 +199,23 @@ impl World {
                 member,
                 life,
                 token,
+            } if self.lives(member, life) && self.members[member].library.is_some() => {
+                self.wake_library(member, token)
+            }
+            Event::Wake {
+                member,
+                life,
+                token,
             } if self.lives(member, life) => self.wake(member, token),
+            Event::Service { member, life } if self.lives(member, life) => {
+                self.attend_library(member)
+            }
             Event::MemberTick { member, life } if self.lives(member, life) => {
                 self.member_tick(member)
             }
             Event::LeaderTick { life } if life == self.server.life => self.leader_tick(),
             Event::Synced { life } if life == self.server.life => self.leader_synced(),
-            Event::StartMember { member } => {
-                self.start_member(member);
-                Ok(())
-            }
+            Event::StartMember { member } => self.start_member(member),
             Event::StartLeader => self.start_leader(),
             Event::DiskFree => {
                 self.mend_disk();
@@ -224,6 +231,7 @@ impl World {
             // Events of a process that is dead.
             Event::Connect { .. }
             | Event::Wake { .. }
+            | Event::Service { .. }
             | Event::MemberTick { .. }
             | Event::LeaderTick { .. }
             | Event::Synced { .. } => Ok(()),
@@ -247,6 +255,7 @@ impl World {
             }
             Event::Connect { member, .. }
             | Event::Wake { member, .. }
+            | Event::Service { member, .. }
             | Event::MemberTick { member, .. } => self.members[member].frozen_until,
             _ => return None,
         };
@@ -262,6 +271,10 @@ impl World {
         };
         match side {
             Side::Leader => self.leader_receives(connection, &bytes),
+            Side::Station if self.plan.library.is_some() => {
+                self.library_hears(member, connection, Some(bytes))?;
+                self.leader_writable(connection)
+            }
             Side::Station => {
                 self.member_receives(connection, member, &bytes)?;
                 self.leader_writable(connection)
@@ -278,6 +291,9 @@ impl World {
         };
         match side {
             Side::Leader => self.tell_leader(leader::Event::Closed { connection, died }),
+            Side::Station if self.plan.library.is_some() => {
+                self.library_hears(member, connection, None)
+            }
             Side::Station => self.member_closed(connection, member),
         }
     }
@@ -320,6 +336,14 @@ impl World {
         let pages = self.plan.leader.heap_bytes / PAGE_BYTES as u64;
         convergence::leader(&self.oracles.model, leader, pages)?;
         for (index, member) in self.members.iter_mut().enumerate() {
+            if let Some(library) = &member.library {
+                demand!(
+                    library.is_done,
+                    "progress",
+                    "station {index} has not seen the whole heap long after the faults"
+                );
+                continue;
+            }
             let state = member.process.as_ref().map(|p| p.station.state());
             let Some(process) = member
                 .process

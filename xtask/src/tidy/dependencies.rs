@@ -25,7 +25,10 @@ const LAW: [(&str, &[&str]); 11] = [
     ),
     ("crates/apps", &["plurix"]),
     ("crates/cli", &["plurix", "apps"]),
-    ("crates/sim", &["wire", "protocol", "memory", "store"]),
+    (
+        "crates/sim",
+        &["wire", "protocol", "memory", "store", "plurix"],
+    ),
     (
         "crates/lab",
         &[
@@ -238,7 +241,7 @@ mod tests {
             ("crates/plurix", "crates/sim", Normal, false),
             ("crates/apps", "crates/wire", Normal, false),
             ("crates/cli", "crates/store", Normal, false),
-            ("crates/sim", "crates/plurix", Normal, false),
+            ("crates/sim", "crates/apps", Normal, false),
             ("crates/lab", "crates/apps", Normal, true),
             ("crates/lab", "crates/cli", Normal, false),
             ("crates/cli", "crates/lab", Normal, false),

@@ -147,6 +147,18 @@ impl Oracles {
         Ok(())
     }
 
+    /// A program's commit was answered; beside what the program wrote, it changed what the library
+    /// keeps in the heap for itself.
+    pub(crate) fn committed_among_others(
+        &mut self,
+        attempt: &Attempt,
+        at: Moment,
+    ) -> Result<(), Violation> {
+        serializability::in_order(&self.model, attempt, at)?;
+        self.answered = self.answered.max(at);
+        Ok(())
+    }
+
     /// A program's commit was refused.
     pub(crate) fn refused(&mut self, attempt: &Attempt) -> Result<(), Violation> {
         self.numbering.refused(&self.model, attempt)

@@ -9,10 +9,10 @@ use super::{Moment, Violation, demand};
 
 const ORACLE: &str = "session";
 
-/// What one station has seen in its present life.
+/// What one station's handle has seen, over all its incarnations: a new one may hide nothing. Only
+/// when the handle was told that the heap was rolled back does it begin anew.
 #[derive(Debug, Default)]
 pub struct Sight {
-    life: Option<Incarnation>,
     own: CommitNumber,
     snapshot: CommitNumber,
 }
@@ -21,14 +21,8 @@ impl Sight {
     /// A transaction begins.
     ///
     /// # Errors
-    /// A violation if its snapshot is older than what this life has seen or committed.
+    /// A violation if its snapshot is older than what the handle has seen or committed.
     pub fn began(&mut self, life: Incarnation, at: Moment) -> Result<(), Violation> {
-        if self.life != Some(life) {
-            *self = Self {
-                life: Some(life),
-                ..Self::default()
-            };
-        }
         demand!(
             at.number >= self.own,
             ORACLE,
@@ -59,7 +53,7 @@ impl Sight {
         Ok(())
     }
 
-    /// A commit of this life was answered.
+    /// A commit of the handle was answered.
     pub fn committed(&mut self, at: Moment) {
         self.own = at.number;
     }

@@ -27,6 +27,8 @@ use crate::queue::Event;
 use crate::world::World;
 
 const ORACLE: &str = "page server";
+/// The only cluster there is.
+pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 /// More batches than this at one moment mean that the leader never comes to rest.
 const FLUSHES_MAX: u32 = 50_000;
 
@@ -65,8 +67,7 @@ pub(crate) struct Process {
 
 impl Server {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let cluster = ClusterId([7; 16]);
-        let mut options = Options::new(plan.leader.heap_bytes, cluster, boot_id(1));
+        let mut options = Options::new(plan.leader.heap_bytes, CLUSTER, boot_id(1));
         options.segment_bytes = plan.disk.segment_bytes;
         options.commit_bytes_max = plan.disk.commit_bytes_max;
         options.durability = match plan.leader.durability {

@@ -1,0 +1,152 @@
+//! Activities that spawn activities, some of them long, some of them with transactions of their own
+//! before the last one: each one's effects must be in the heap exactly once.
+
+use plurix::activity::{Activity, Done, Work};
+use plurix::{ErrorKind, Ptr, Result, Station};
+use plurix_protocol::Span;
+
+use super::machine;
+use super::program::{Dice, Program};
+use super::report::Desk;
+
+const ORACLE: &str = "activities";
+const ROOT: &str = "activities";
+/// Counters of activities: each spawned one has two words of its own.
+const IDS: u64 = 2048;
+/// How deep a tree of activities is.
+const DEPTH: u64 = 3;
+/// Activities of one tree.
+const TREE: u64 = (1 << (DEPTH + 1)) - 1;
+
+/// One activity: counts itself, and spawns two more above the leaves of its tree.
+struct Node;
+
+/// What a node is told: where the counters are, the first id of its tree, its place in the tree.
+type Argument = [u64; 3];
+
+fn spawned(table: u64, id: u64) -> Ptr<u64> {
+    Ptr::at(table + 16 * id)
+}
+
+fn completed(table: u64, id: u64) -> Ptr<u64> {
+    Ptr::at(table + 16 * id + 8)
+}
+
+impl Activity for Node {
+    const NAME: &'static str = "node";
+    type Argument = Argument;
+    type Output = u64;
+
+    fn run(mut work: Work<'_, Self>, [table, tree, place]: Argument) -> Result<Done<Self>> {
+        let id = tree + place;
+        if id.is_multiple_of(3) {
+            // The station may die meanwhile, or be taken for dead.
+            machine::compute(Span::from_millis(id % 40));
+        }
+        if id.is_multiple_of(5) {
+            work.transaction(|tx| tx.get(completed(table, id)).copied())?;
+        }
+        work.complete(|tx| {
+            *tx.get_mut(completed(table, id))? += 1;
+            for child in [2 * place + 1, 2 * place + 2] {
+                if child < TREE {
+                    *tx.get_mut(spawned(table, tree + child))? += 1;
+                    tx.spawn::<Self>([table, tree, child])?;
+                }
+            }
+            Ok(id)
+        })
+    }
+}
+
+/// The program of one station.
+#[derive(Debug)]
+pub(super) struct Activities {
+    index: u64,
+    /// Trees that were to be planted by this process.
+    trees: u64,
+    life: u64,
+}
+
+impl Activities {
+    pub(super) fn new(index: usize, life: u64) -> Self {
+        Self {
+            index: index as u64,
+            trees: 0,
+            life,
+        }
+    }
+
+    /// The counters; made by whoever comes first.
+    fn table(station: &mut Station, desk: &Desk) -> Result<u64> {
+        desk.transaction(station, |record| {
+            Ok(record.root(ROOT, &[0; 2 * IDS as usize])?.offset())
+        })
+    }
+
+    /// Plants a tree where there is room for one.
+    fn plant(&mut self, station: &mut Station, desk: &Desk) -> Result<()> {
+        let table = Self::table(station, desk)?;
+        let places = IDS / TREE;
+        self.trees += 1;
+        let tree = (self.index * 11 + self.life * 7 + self.trees) % places * TREE;
+        desk.transaction(station, |record| {
+            if *record.tx.get(spawned(table, tree))? > 0 {
+                return Ok(());
+            }
+            *record.tx.get_mut(spawned(table, tree))? += 1;
+            record.tx.spawn::<Node>([table, tree, 0])?;
+            Ok(())
+        })
+    }
+}
+
+/// No activity is completed before it was spawned, nor more often; at the end all are completed.
+fn check(station: &mut Station, desk: &Desk, at_end: bool) -> Result<()> {
+    let table = Activities::table(station, desk)?;
+    let counts = desk.transaction(station, |record| {
+        record.slice(Ptr::slice_at(table, 2 * IDS))
+    })?;
+    for (id, pair) in counts.chunks(2).enumerate() {
+        let [spawned, completed] = [pair[0], pair[1]];
+        let due = if at_end { spawned } else { 0 };
+        if spawned > 1 || completed > spawned || completed < due {
+            desk.broken(
+                ORACLE,
+                format!(
+                    "activity {id} was spawned {spawned} times and completed {completed} times"
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Program for Activities {
+    fn open(&mut self, station: &mut Station) {
+        station.register::<Node>();
+    }
+
+    fn turn(&mut self, station: &mut Station, desk: &Desk, dice: &mut Dice) -> Result<()> {
+        match dice.random.below(20) {
+            0 => self.plant(station, desk),
+            1 => check(station, desk, false),
+            _ => station.run_activity().map(drop),
+        }
+    }
+
+    fn finish(&mut self, station: &mut Station, desk: &Desk) -> Result<()> {
+        match station.wait_all() {
+            // So many claimers have died of it, on purpose.
+            Err(error) if matches!(error.kind(), ErrorKind::ActivityFailed { .. }) => {
+                desk.broken(ORACLE, error.to_string());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn inspect(&mut self, station: &mut Station, desk: &Desk) -> Result<()> {
+        check(station, desk, true)
+    }
+}
