@@ -7,7 +7,7 @@ use pair::{Pair, byte, line};
 use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::station::{self, Miss, Outcome, Station};
 use plurix_protocol::{ConnectionId, Time};
-use plurix_wire::message::{CommitRefusal, Resume, SessionRefusal, ToLeader, ToStation};
+use plurix_wire::message::{CommitRefusal, Join, Resume, SessionRefusal, ToLeader, ToStation};
 use plurix_wire::{CommitNumber, Generation, Incarnation, PageNumber, StationId, Term};
 
 /// Fetches a page for the running transaction.
@@ -217,36 +217,54 @@ fn a_leader_begins_the_generation_that_its_log_asks_for() {
     assert_eq!(leader.generation(), Generation(3));
 }
 
+/// How a leader whose third generation began with an empty heap refuses a newcomer.
+fn refusal_after_a_rollback(message: ToLeader) -> Option<SessionRefusal> {
+    let mut leader = Leader::new(Settings::new(pair::HEAP_BYTES, Durability::Memory));
+    leader.start(Time(0), Term(4), Some(Generation(3)));
+    let event = Event::Message {
+        connection: ConnectionId(1),
+        message,
+    };
+    leader.handle(Time(0), event);
+    std::iter::from_fn(|| leader.poll()).find_map(|command| match command {
+        Command::Send {
+            message: ToStation::Refused(refusal),
+            ..
+        } => Some(refusal),
+        _ => None,
+    })
+}
+
+const ROLLED_BACK: Option<SessionRefusal> = Some(SessionRefusal::RolledBack {
+    generation: Generation(3),
+    cut: CommitNumber(0),
+});
+
 /// The log lost the commits that a station has seen, and its joining with them.
 #[test]
 fn a_station_that_joined_behind_the_cut_learns_that_the_heap_was_rolled_back() {
-    let mut leader = Leader::new(Settings::new(pair::HEAP_BYTES, Durability::Memory));
-    leader.start(Time(0), Term(4), Some(Generation(3)));
-    let mut resumes = |through| {
-        let connection = ConnectionId(through);
-        let message = ToLeader::Resume(Resume {
+    let resumes = |through| {
+        refusal_after_a_rollback(ToLeader::Resume(Resume {
             incarnation: Incarnation(7),
             generation: Generation(2),
             through: CommitNumber(through),
             pages: Vec::new(),
-        });
-        let event = Event::Message {
-            connection,
-            message,
-        };
-        leader.handle(Time(0), event);
-        std::iter::from_fn(|| leader.poll()).find_map(|command| match command {
-            Command::Send {
-                message: ToStation::Refused(refusal),
-                ..
-            } => Some(refusal),
-            _ => None,
-        })
+        }))
     };
     assert_eq!(resumes(0), Some(SessionRefusal::UnknownIncarnation));
-    let rolled_back = SessionRefusal::RolledBack {
-        generation: Generation(3),
-        cut: CommitNumber(0),
+    assert_eq!(resumes(5), ROLLED_BACK);
+}
+
+/// It was dropped before the rollback, and has no life that it could resume.
+#[test]
+fn a_new_life_that_saw_more_in_its_last_one_learns_that_the_heap_was_rolled_back() {
+    let joins = |seen| {
+        refusal_after_a_rollback(ToLeader::Join(Join {
+            generation: Generation(2),
+            seen: CommitNumber(seen),
+            ..Join::default()
+        }))
     };
-    assert_eq!(resumes(5), Some(rolled_back));
+    assert_eq!(joins(0), None);
+    assert_eq!(joins(5), ROLLED_BACK);
 }

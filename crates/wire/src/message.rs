@@ -48,6 +48,11 @@ pub struct Join {
     pub station: Option<StationId>,
     /// Whether it runs activities; an observer's number is not among the workers'.
     pub observer: bool,
+    /// What it saw of the heap in an earlier life: this generation,
+    pub generation: Generation,
+    /// up to this commit. A leader whose heap was taken back behind that refuses it, so that the
+    /// program behind it learns that.
+    pub seen: CommitNumber,
 }
 
 /// Where a station stands whose connection was lost.

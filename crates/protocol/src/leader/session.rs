@@ -77,6 +77,9 @@ impl Leader {
         if self.members.of_connection(connection).is_some() {
             return self.refuse(connection, SessionRefusal::Violation(Violation::OutOfOrder));
         }
+        if let Some(refusal) = self.taken_back(join.generation, join.seen) {
+            return self.refuse(connection, refusal);
+        }
         let station = match join.station {
             None => self.members.free_station(if join.observer {
                 self.settings.stations_max + 1
@@ -128,22 +131,13 @@ impl Leader {
 
     fn resume(&mut self, now: Time, connection: ConnectionId, resume: &Resume) {
         let slot = self.members.of_incarnation(resume.incarnation);
-        if slot.is_some() && resume.generation == self.generation && resume.through > self.number {
-            self.raise_generation();
-        }
-        let behind = self
-            .cuts
-            .iter()
-            .any(|(generation, cut)| *generation > resume.generation && resume.through > *cut);
-        if behind || resume.generation > self.generation || resume.through > self.logged {
-            // Also if its joining was lost with the commits that it has seen: to begin a new life
-            // would hide that they are gone.
-            let cut = self.cuts.last().map_or(self.logged, |(_, cut)| *cut);
+        // Also if its joining was lost with the commits that it has seen: to begin a new life would
+        // hide that they are gone.
+        if let Some(refusal) = self.taken_back(resume.generation, resume.through) {
             if let Some(slot) = slot {
                 self.drop_member(slot);
             }
-            let generation = self.generation;
-            return self.refuse(connection, SessionRefusal::RolledBack { generation, cut });
+            return self.refuse(connection, refusal);
         }
         let Some(slot) = slot else {
             return self.refuse(connection, SessionRefusal::UnknownIncarnation);
@@ -172,6 +166,28 @@ impl Leader {
         state.turn = Turn::None;
         self.welcome(slot, connection, resume.through);
         self.make_urgent(slot);
+    }
+
+    /// What a station of `generation` that has seen the heap up to `through` must hear, if that is
+    /// more than the heap has.
+    fn taken_back(
+        &mut self,
+        generation: Generation,
+        through: CommitNumber,
+    ) -> Option<SessionRefusal> {
+        if generation == self.generation && through > self.number {
+            self.raise_generation();
+        }
+        let behind = self
+            .cuts
+            .iter()
+            .any(|(later, cut)| *later > generation && through > *cut);
+        if !behind && generation <= self.generation && through <= self.logged {
+            return None;
+        }
+        let cut = self.cuts.last().map_or(self.logged, |(_, cut)| *cut);
+        let generation = self.generation;
+        Some(SessionRefusal::RolledBack { generation, cut })
     }
 
     /// Answered commits are missing: what follows must not be mistaken for them. Everybody resumes

@@ -152,6 +152,8 @@ pub struct Station {
     /// What it asks for when it joins: the number it wants, else the one that it had last.
     number: Option<StationId>,
     session: Option<Session>,
+    /// Generation and commit that the last life had come to.
+    seen: (Generation, CommitNumber),
     cache: Cache,
     out: Outbox,
     transaction: Transaction,
@@ -200,6 +202,7 @@ impl Station {
             settings,
             state: State::Waiting,
             session: None,
+            seen: Default::default(),
             cache: Cache::new(CommitNumber(0), &[], Vec::new(), queue_bytes_max),
             out: Outbox::default(),
             transaction: Transaction::None,

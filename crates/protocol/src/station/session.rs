@@ -42,6 +42,8 @@ impl Station {
             None => ToLeader::Join(Join {
                 station: self.number,
                 observer: self.settings.observer,
+                generation: self.seen.0,
+                seen: self.seen.1,
             }),
             Some(session) => {
                 session.stream = StreamSequence(0);
@@ -166,7 +168,12 @@ impl Station {
         match refusal {
             SessionRefusal::UnknownIncarnation | SessionRefusal::RolledBack { .. } => {
                 self.state = State::Waiting;
-                self.session = None;
+                if let Some(session) = self.session.take() {
+                    self.seen = (session.generation, self.cache.cut().0);
+                }
+                if matches!(refusal, SessionRefusal::RolledBack { .. }) {
+                    self.seen = Default::default();
+                }
                 self.awaited.clear();
                 self.transaction = match std::mem::replace(&mut self.transaction, Transaction::None)
                 {
