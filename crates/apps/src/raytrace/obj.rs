@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use tobj::{LoadOptions, Mesh, Model};
@@ -27,8 +27,23 @@ const BACKGROUND: Vec3 = vec3(0.75, 0.8, 0.85);
 /// # Errors
 /// [`LoadError`] naming the file, and the line if one is at fault.
 pub fn load(path: &Path) -> Result<Scene, LoadError> {
+    let text = std::fs::read(path).map_err(|source| unreadable(path, source))?;
+    parse(path, &text, |library| std::fs::read(library))
+}
+
+/// Reads `text`, which errors are to call `path`, as [`load`] does; `open` reads the libraries of
+/// materials that it names, which lie beside it.
+///
+/// # Errors
+/// [`LoadError`] naming the file, and the line if one is at fault.
+pub fn parse(
+    path: &Path,
+    text: &[u8],
+    open: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Scene, LoadError> {
     let file = path.display().to_string();
-    let text = read(path)?;
+    // Only names and comments may be other than ASCII, and those in old files are.
+    let text = String::from_utf8_lossy(text);
     check_obj(&file, &text)?;
     let options = LoadOptions {
         single_index: true,
@@ -43,7 +58,7 @@ pub fn load(path: &Path) -> Result<Scene, LoadError> {
     // The reader passes on no errors but its own.
     let fault = RefCell::new(None);
     let library = |name: &Path| {
-        load_library(&path.with_file_name(name)).map_err(|error| {
+        load_library(&path.with_file_name(name), &open).map_err(|error| {
             fault.replace(Some(error));
             tobj::LoadError::GenericFailure
         })
@@ -62,27 +77,22 @@ pub fn load(path: &Path) -> Result<Scene, LoadError> {
 }
 
 /// Reads a library of materials; one that does not exist is empty.
-fn load_library(path: &Path) -> Result<Library, LoadError> {
-    let text = match read(path) {
-        Err(LoadError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            String::new()
-        }
-        text => text?,
+fn load_library(
+    path: &Path,
+    open: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Library, LoadError> {
+    let text = match open(path) {
+        Err(source) if source.kind() == ErrorKind::NotFound => Vec::new(),
+        text => text.map_err(|source| unreadable(path, source))?,
     };
-    let file = path.display().to_string();
+    let (file, text) = (path.display().to_string(), String::from_utf8_lossy(&text));
     check_mtl(&file, &text)?;
     tobj::load_mtl_buf(&mut text.as_bytes()).map_err(|source| LoadError::Wavefront { file, source })
 }
 
-/// Reads a text. Only names and comments may be other than ASCII, and those in old files are.
-fn read(path: &Path) -> Result<String, LoadError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(source) => {
-            let file = path.display().to_string();
-            Err(LoadError::Read { file, source })
-        }
-    }
+fn unreadable(path: &Path, source: io::Error) -> LoadError {
+    let file = path.display().to_string();
+    LoadError::Read { file, source }
 }
 
 fn assemble(models: &[Model], materials: &[tobj::Material]) -> Result<Scene, SceneError> {
