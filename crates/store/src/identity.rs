@@ -12,6 +12,7 @@
 //! The checksum covers the whole file but itself, in every version, so that a flipped bit is not
 //! taken for a newer version.
 
+use plurix_wire::record::Stamp;
 use plurix_wire::{ClusterId, Generation, Term};
 
 /// Version of every format in the store's directory that this program writes.
@@ -97,12 +98,20 @@ impl Identity {
         if version == 0 || bytes.len() != BYTES {
             return Err(Fault::Damaged("its length does not fit its version"));
         }
+        let stamp = Stamp {
+            generation: Generation(u32::from_le_bytes(array(bytes, 64))),
+            term: Term(u64::from_le_bytes(array(bytes, 40))),
+            ..Stamp::default()
+        };
+        if !stamp.has_successor() {
+            return Err(Fault::Damaged("its term or generation is impossible"));
+        }
         Ok(Self {
             cluster: ClusterId(array(bytes, 16)),
             heap_bytes: u64::from_le_bytes(array(bytes, 32)),
-            term: Term(u64::from_le_bytes(array(bytes, 40))),
+            term: stamp.term,
             boot: BootId(array(bytes, 48)),
-            generation: Generation(u32::from_le_bytes(array(bytes, 64))),
+            generation: stamp.generation,
             durability: match bytes[68] {
                 0 => Durability::Memory,
                 1 => Durability::Durable,
@@ -157,6 +166,22 @@ mod tests {
         }
         for length in 0..bytes.len() {
             assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_term_or_generation_that_nothing_can_follow_is_damage() {
+        let term = Term(u64::from(u32::MAX));
+        let generation = Generation(u32::MAX);
+        for impossible in [
+            Identity { term, ..sample() },
+            Identity {
+                generation,
+                ..sample()
+            },
+        ] {
+            let decoded = Identity::decode(&impossible.encode());
+            assert!(matches!(decoded, Err(Fault::Damaged(_))), "{decoded:?}");
         }
     }
 

@@ -49,6 +49,18 @@ pub struct Stamp {
     pub number: CommitNumber,
 }
 
+impl Stamp {
+    /// Whether there are a term, a generation and a number after these. No log comes to their end,
+    /// so a stamp that has reached one of them was never written; an incarnation leaves 32 bits for
+    /// the term.
+    #[must_use]
+    pub fn has_successor(&self) -> bool {
+        self.term.0 < u64::from(u32::MAX)
+            && self.generation.0 < u32::MAX
+            && self.number.0 < u64::MAX
+    }
+}
+
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -193,6 +205,9 @@ pub fn decode(segment: &Bytes, index: u64, at: usize) -> Result<Found, Error> {
         term: Term(u64_at(rest, 16)),
         number: CommitNumber(u64_at(rest, 24)),
     };
+    if !stamp.has_successor() {
+        return Err(Error::Record("impossible term, generation or number"));
+    }
     let body = decode_body(rest[8], &segment.slice(at + HEADER_BYTES..at + length))?;
     Ok(Found::Record {
         record: Record { stamp, body },
@@ -326,6 +341,23 @@ mod tests {
             at = next;
         }
         assert_eq!(decode(&encoded, 4, at).unwrap(), Found::End);
+    }
+
+    #[test]
+    fn a_stamp_that_nothing_can_follow_was_never_written() {
+        let last = samples()[0].stamp;
+        let term = Term(u64::from(u32::MAX));
+        let generation = Generation(u32::MAX);
+        let number = CommitNumber(u64::MAX);
+        for stamp in [
+            Stamp { term, ..last },
+            Stamp { generation, ..last },
+            Stamp { number, ..last },
+        ] {
+            let body = Body::Clean;
+            let encoded = segment(&[Record { stamp, body }]);
+            assert!(decode(&Bytes::from(encoded), 4, 0).is_err(), "{stamp:?}");
+        }
     }
 
     #[test]
