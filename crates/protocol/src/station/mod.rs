@@ -154,6 +154,8 @@ pub struct Station {
     session: Option<Session>,
     /// Generation and commit that the last life had come to.
     seen: (Generation, CommitNumber),
+    /// Size of the heap, which is the same in every life.
+    heap_bytes: Option<u64>,
     cache: Cache,
     out: Outbox,
     transaction: Transaction,
@@ -172,8 +174,9 @@ struct Session {
     incarnation: Incarnation,
     term: Term,
     generation: Generation,
-    heap_bytes: u64,
     stream: StreamSequence,
+    /// The stream has told of everything up to here.
+    through: CommitNumber,
     /// The newest request.
     sequence: CommitSequence,
     /// No outcome is needed up to here.
@@ -203,6 +206,7 @@ impl Station {
             state: State::Waiting,
             session: None,
             seen: Default::default(),
+            heap_bytes: None,
             cache: Cache::new(CommitNumber(0), &[], Vec::new(), queue_bytes_max),
             out: Outbox::default(),
             transaction: Transaction::None,
@@ -245,7 +249,7 @@ impl Station {
     /// Size of the heap in bytes, once the leader has told it.
     #[must_use]
     pub fn heap_bytes(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.heap_bytes)
+        self.heap_bytes
     }
 
     /// The generation this incarnation lives in, once the leader has told it.
@@ -550,8 +554,8 @@ impl Session {
             incarnation: welcome.incarnation,
             term: welcome.term,
             generation: welcome.generation,
-            heap_bytes: welcome.heap_bytes,
             stream: StreamSequence(0),
+            through: welcome.through,
             sequence: CommitSequence(0),
             settled: CommitSequence(0),
         }

@@ -48,6 +48,7 @@ impl Station {
             Some(session) => {
                 session.stream = StreamSequence(0);
                 let (through, held) = self.cache.cut();
+                session.through = through;
                 ToLeader::Resume(Resume {
                     incarnation: session.incarnation,
                     generation: session.generation,
@@ -132,15 +133,24 @@ impl Station {
         if !matches!(self.state, State::Opening) {
             return Err(StreamError::Violation("a second welcome"));
         }
+        // Memory was made for the size that was told first.
+        if self
+            .heap_bytes
+            .is_some_and(|told| told != welcome.heap_bytes)
+        {
+            return Err(StreamError::Violation("a heap of another size than before"));
+        }
+        if let Some(session) = &self.session
+            && (session.incarnation != welcome.incarnation || welcome.term < session.term)
+        {
+            return Err(StreamError::Violation("welcome for another life"));
+        }
+        self.heap_bytes = Some(welcome.heap_bytes);
         self.state = State::Active;
         self.number = Some(welcome.station);
         let queue_bytes_max = self.settings.queue_bytes_max;
         match &mut self.session {
             Some(session) => {
-                if session.incarnation != welcome.incarnation || welcome.term < session.term {
-                    self.state = State::Opening;
-                    return Err(StreamError::Violation("welcome for another life"));
-                }
                 session.term = welcome.term;
                 session.generation = welcome.generation;
                 self.cache.resume_members(welcome.members);
@@ -195,8 +205,8 @@ impl Station {
     }
 
     fn batch(&mut self, batch: Batch) -> Result<(), StreamError> {
-        let Some(session) = &mut self.session else {
-            return Err(StreamError::Violation("a batch before the welcome"));
+        let (State::Active, Some(session)) = (self.state, &mut self.session) else {
+            return Err(StreamError::Violation("a batch outside of a session"));
         };
         if batch.term != session.term || batch.generation != session.generation {
             return Ok(()); // From an earlier leadership or heap: changes nothing.
@@ -207,12 +217,15 @@ impl Station {
                 found: batch.sequence,
             });
         }
+        if batch.through < session.through {
+            return Err(StreamError::Violation("a stream that goes back"));
+        }
         if !is_sound(&batch, |page| self.awaited.contains(&page)) {
             return Err(StreamError::Violation(
-                "a page that is none, or was not asked for",
+                "a page that is none, comes twice, or was not asked for",
             ));
         }
-        session.stream = batch.sequence;
+        (session.stream, session.through) = (batch.sequence, batch.through);
         for item in &batch.items {
             if let Item::Page(page) = item {
                 self.awaited.remove(&page.page);
@@ -229,9 +242,18 @@ impl Station {
     }
 }
 
-/// What decoding cannot tell of a batch: its pages were asked for, are whole, and come with
+/// What decoding cannot tell of a batch: its pages were asked for, are whole, come once, and with
 /// changes of their own.
 fn is_sound(batch: &Batch, is_awaited: impl Fn(PageNumber) -> bool) -> bool {
+    let pages = batch.items.iter().filter_map(|item| match item {
+        Item::Page(page) => Some(page.page),
+        _ => None,
+    });
+    let mut pages: Vec<PageNumber> = pages.collect();
+    pages.sort_unstable();
+    if pages.windows(2).any(|pair| pair[0] == pair[1]) {
+        return false;
+    }
     batch.items.iter().all(|item| match item {
         Item::Page(page) => {
             let whole = match &page.content {

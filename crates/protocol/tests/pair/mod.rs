@@ -1,6 +1,8 @@
 //! A leader and stations joined without a network, and pages without transactions: what the engine
 //! tests drive by hand.
 
+#![allow(dead_code, reason = "each test file uses its share")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
