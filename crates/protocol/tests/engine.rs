@@ -3,12 +3,12 @@
 
 mod pair;
 
-use pair::{Pair, byte, line};
+use pair::{HEAP_BYTES, Pair, byte, line};
 use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::station::{self, Miss, Outcome, Station};
 use plurix_protocol::{ConnectionId, Time};
 use plurix_wire::message::{CommitRefusal, Join, Resume, SessionRefusal, ToLeader, ToStation};
-use plurix_wire::{CommitNumber, Generation, Incarnation, PageNumber, StationId, Term};
+use plurix_wire::{CommitNumber, Generation, Incarnation, PAGE_BYTES, PageNumber, StationId, Term};
 
 /// Fetches a page for the running transaction.
 fn fetch(pair: &mut Pair, index: usize, page: u32) {
@@ -267,4 +267,14 @@ fn a_new_life_that_saw_more_in_its_last_one_learns_that_the_heap_was_rolled_back
     };
     assert_eq!(joins(0), None);
     assert_eq!(joins(5), ROLLED_BACK);
+}
+
+#[test]
+fn what_lies_beyond_the_heap_is_not_fetched_ahead() {
+    let mut pair = Pair::new(1, |_| {});
+    let last = (HEAP_BYTES / PAGE_BYTES as u64) as u32 - 1;
+    pair.stations[0].prefetch(PageNumber(last), 5);
+    pair.run();
+    pair.begin(0);
+    assert_eq!(pair.stations[0].pages_held(), 1);
 }

@@ -355,11 +355,12 @@ impl Station {
         Miss::Pending
     }
 
-    /// Asks for pages that will be needed; those that are here or under way are left out.
+    /// Asks for pages that will be needed; those that are here, under way, or beyond the heap are
+    /// left out.
     pub fn prefetch(&mut self, first: PageNumber, count: u32) {
         if matches!(self.state, State::Active) {
             let mut page = u64::from(first.0);
-            let end = page + u64::from(count);
+            let end = (page + u64::from(count)).min(self.heap_pages());
             // What is left out is fetched when it is missed: the leader bounds what may be under way.
             while page < end && self.awaited.len() < FETCH_PAGES_MAX as usize {
                 let number = PageNumber(page as u32);
@@ -501,14 +502,18 @@ impl Station {
         }
     }
 
+    fn heap_pages(&self) -> u64 {
+        self.heap_bytes.unwrap_or(0) / PAGE_BYTES as u64
+    }
+
     fn is_absent(&self, page: PageNumber) -> bool {
         !self.cache.holds(page) && !self.cache.has_arrived(page) && !self.awaited.contains(&page)
     }
 
     /// Up to `most` pages from `first` on that are not here, as far as they are neighbours.
     fn absent_run(&self, first: PageNumber, most: u32) -> PageRun {
-        let pages = self.heap_bytes().unwrap_or(0) / PAGE_BYTES as u64;
-        let fits = pages
+        let fits = self
+            .heap_pages()
             .saturating_sub(u64::from(first.0))
             .min(u64::from(most)) as u32;
         let absent = (1..fits).take_while(|ahead| self.is_absent(PageNumber(first.0 + ahead)));
