@@ -32,6 +32,7 @@
 //! # Ok::<(), oracle::Violation>(())
 //! ```
 
+pub mod blackbox;
 pub(crate) mod bounds;
 pub(crate) mod convergence;
 pub(crate) mod durability;
