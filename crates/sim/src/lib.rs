@@ -20,6 +20,7 @@
 //! works: a [`Canary`], a bug planted on purpose.
 
 mod canary;
+mod history;
 mod library;
 mod member;
 mod nemesis;
@@ -50,6 +51,8 @@ pub struct Options {
     pub canary: Option<Canary>,
     /// Print the trace as it happens.
     pub print: bool,
+    /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
+    pub black_box_alone: bool,
 }
 
 /// What became of one seed.
@@ -74,6 +77,7 @@ pub struct Report {
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
     let mut world = World::new(seed, options.canary, options.print);
+    world.oracles.deaf = options.black_box_alone;
     let end = catch_unwind(AssertUnwindSafe(|| world.run()));
     let failure = match end {
         Ok(Ok(())) => None,

@@ -36,6 +36,9 @@ struct Arguments {
     /// Plant this bug.
     #[arg(long)]
     canary: Option<Canary>,
+    /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
+    #[arg(long)]
+    black_box_alone: bool,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = Options {
         canary: arguments.canary,
         print: arguments.trace,
+        black_box_alone: arguments.black_box_alone,
     };
     let (first, count) = match arguments.seeds {
         Some(count) => (arguments.from, count),
@@ -55,6 +59,8 @@ fn main() -> anyhow::Result<ExitCode> {
         total.events += report.tally.events;
         total.commits += report.tally.commits;
         total.faults += report.tally.faults;
+        total.explained += report.tally.explained;
+        total.undecided += report.tally.undecided;
         virtual_ns += report.virtual_ns;
         if arguments.json {
             println!("{}", serde_json::to_string(&report)?);
@@ -84,7 +90,8 @@ fn summarise(report: &Report) {
     let tally = &report.tally;
     println!(
         "seed {}: trace {}, {} events, {:.3} s virtual, {} attempts, {} commits, {} conflicts, \
-         {} misses, {} faults, {} leader ends, {} crashes",
+         {} misses, {} faults, {} leader ends, {} crashes, histories: {} explained, {} undecided, \
+         {} not judged",
         report.seed,
         report.trace_hash,
         tally.events,
@@ -95,7 +102,10 @@ fn summarise(report: &Report) {
         tally.misses,
         tally.faults,
         tally.leader_ends,
-        tally.crashes
+        tally.crashes,
+        tally.explained,
+        tally.undecided,
+        tally.went_back
     );
 }
 
@@ -127,11 +137,13 @@ fn progress(done: u64, count: u64, seed: u64, started: Instant, total: &Tally, v
     }
     let real = (now() - started).as_secs_f64().max(1e-9);
     eprintln!(
-        "{done}/{count} seeds (to {seed}): {} events, {} commits, {} faults, {:.0} events/s, \
-         {:.1} s virtual per second",
+        "{done}/{count} seeds (to {seed}): {} events, {} commits, {} faults, {} histories explained, \
+         {} undecided, {:.0} events/s, {:.1} s virtual per second",
         total.events,
         total.commits,
         total.faults,
+        total.explained,
+        total.undecided,
         total.events as f64 / real,
         virtual_ns as f64 / 1e9 / real
     );

@@ -124,6 +124,7 @@ impl World {
 
     /// Kills a station's process; the leader may or may not hear of its death at once.
     pub(crate) fn crash_member(&mut self, index: usize) {
+        self.program_is_gone(index);
         if !self.members[index].is_up() {
             return;
         }

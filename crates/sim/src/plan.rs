@@ -19,6 +19,9 @@ const HEAP_PAGES: u64 = 64;
 /// Pages of the heap that the library manages.
 const LIBRARY_HEAP_PAGES: u64 = 512;
 
+/// How many of a hundred seeds collect what programs saw.
+const HISTORY_PERCENT: u64 = 25;
+
 /// Everything that a seed decides before the run begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -54,6 +57,8 @@ pub(crate) struct DiskPlan {
 /// What programs do.
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
+    /// Ranges consist of whole registers, so that each value tells who wrote it.
+    pub(crate) aligned: bool,
     pub(crate) pages: u64,
     /// Registers lie in so many lines of each page.
     pub(crate) lines: u64,
@@ -136,6 +141,19 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Decides whether the seed collects a history; drawn apart from everything else, which stays as
+    /// it is. Some of these programs are slow, so that a short history reaches far into the run.
+    pub(crate) fn draw_history(&mut self, random: &mut Random) {
+        if random.chance(HISTORY_PERCENT) {
+            self.workload.aligned = true;
+            if random.chance(50) {
+                self.workload.pause_us = random.pick(&[(500, 5_000), (5_000, 60_000)]).into_range();
+            }
+        }
+    }
+}
+
 trait IntoRange {
     fn into_range(self) -> Range<u64>;
 }
@@ -176,6 +194,7 @@ fn workload(random: &mut Random) -> Workload {
         }
     };
     Workload {
+        aligned: false,
         pages: random.pick(&[2, 3, 5, 8, 12, 40]),
         lines: random.pick(&[1, 2, 8, 64]),
         registers: random.pick(&[1, 2, 8]),

@@ -20,6 +20,7 @@ use plurix_wire::message::CommitRefusal;
 use plurix_wire::{CommitId, PageNumber};
 
 use crate::member::Process;
+use crate::oracle::blackbox::Outcome as Seen;
 use crate::oracle::{Attempt, Moment, Violation, demand, opacity};
 use crate::queue::Event;
 use crate::workload::{REGISTER_BYTES, Script, Step, fill, value};
@@ -49,7 +50,7 @@ pub(crate) struct Program {
     script: Script,
     next: usize,
     tries: u32,
-    attempt: Attempt,
+    pub(crate) attempt: Attempt,
     /// The newest commit answered to anybody when it asked for the newest snapshot.
     strict: Option<Moment>,
     number: u64,
@@ -115,6 +116,9 @@ impl World {
         }
         process.station.ask_latest();
         process.program.strict = Some(self.oracles.answered);
+        if let Some(history) = &mut self.history {
+            history.asked(index, self.now);
+        }
         process.program.at = At::Asking;
         Ok(())
     }
@@ -161,14 +165,20 @@ impl World {
         };
         let generation = process.generation;
         let at = Moment { generation, number };
-        if let Some(life) = process.station.incarnation() {
-            process.sight.began(life, at)?;
+        let life = process.station.incarnation();
+        if let Some(life) = life {
+            self.oracles.heed(process.sight.began(life, at))?;
         }
-        if let Some(asked) = process.program.strict.take() {
-            process.sight.strict(at, asked)?;
+        let strict = process.program.strict.take();
+        if let (Some(history), Some(life)) = (&mut self.history, life) {
+            history.begins(index, life.0, self.now, at, strict.is_some());
+        }
+        if let Some(asked) = strict {
+            self.oracles.heed(process.sight.strict(at, asked))?;
         }
         if audit {
-            opacity::memory(&self.oracles.model, &process.memory, at)?;
+            let seen = opacity::memory(&self.oracles.model, &process.memory, at);
+            self.oracles.heed(seen)?;
         }
         member.attempts += 1;
         let program = &mut process.program;
@@ -246,7 +256,7 @@ impl World {
     }
 
     fn step(&mut self, index: usize) -> Result<(), Violation> {
-        let model = &self.oracles.model;
+        let oracles = &self.oracles;
         let Some(process) = &mut self.members[index].process else {
             return Ok(());
         };
@@ -262,8 +272,12 @@ impl World {
             return Ok(());
         }
         let value = value(index, program.number, program.next);
+        let history = &mut self.history;
         let done = perform(process, &step, value, |attempt, range, seen| {
-            opacity::read(model, attempt, range, seen)
+            if let Some(history) = history {
+                history.read(index, attempt, range.clone(), seen);
+            }
+            oracles.heed(opacity::read(&oracles.model, attempt, range, seen))
         });
         match done {
             Ok(checked) => {
@@ -295,6 +309,7 @@ impl World {
         if writes.is_empty() {
             self.tally.read_only += 1;
             process.program.tries = 0;
+            self.transaction_ends(index, Seen::Committed);
             return self.give_up(index, "only read");
         }
         let reads = process.memory.read_set();
@@ -303,9 +318,17 @@ impl World {
     }
 
     fn give_up(&mut self, index: usize, why: &str) {
+        self.transaction_ends(index, Seen::NotHappened);
         if let Some(process) = &mut self.members[index].process {
             process.station.abort(&mut process.memory);
             self.rest(index, why);
+        }
+    }
+
+    /// Notes what became of the running transaction, unless that is noted already.
+    fn transaction_ends(&mut self, index: usize, outcome: Seen) {
+        if let (Some(history), Some(process)) = (&mut self.history, &self.members[index].process) {
+            history.ends(index, &process.program.attempt, self.now, outcome);
         }
     }
 
@@ -327,6 +350,10 @@ impl World {
             return Ok(());
         };
         let outcome = process.station.settle(&mut process.memory);
+        self.transaction_ends(index, seen(outcome));
+        let Some(process) = &mut self.members[index].process else {
+            return Ok(());
+        };
         let attempt = std::mem::take(&mut process.program.attempt);
         let generation = process.generation;
         let why = match outcome {
@@ -363,11 +390,21 @@ impl World {
             {
                 let number = process.station.snapshot();
                 let at = Moment { generation, number };
-                opacity::memory(&self.oracles.model, &process.memory, at)?;
+                let seen = opacity::memory(&self.oracles.model, &process.memory, at);
+                self.oracles.heed(seen)?;
             }
         }
         self.rest(index, &why);
         Ok(())
+    }
+}
+
+/// What a program knows of its transaction.
+fn seen(outcome: Outcome) -> Seen {
+    match outcome {
+        Outcome::Committed(_) => Seen::Committed,
+        Outcome::Refused(_) | Outcome::Lost => Seen::NotHappened,
+        Outcome::Unknown => Seen::Unknown,
     }
 }
 
@@ -383,7 +420,7 @@ fn perform(
     process: &mut Process,
     step: &Step,
     value: [u8; 8],
-    check: impl Fn(&Attempt, Range<u64>, &[u8]) -> Result<(), Violation>,
+    mut check: impl FnMut(&Attempt, Range<u64>, &[u8]) -> Result<(), Violation>,
 ) -> Result<Result<(), Violation>, AccessError> {
     let heap = &mut process.memory;
     let attempt = &mut process.program.attempt;

@@ -16,6 +16,7 @@ pub(crate) enum Purpose {
     Disk,
     Canary,
     Audit,
+    History,
     /// The program of one station.
     Program(usize),
 }
@@ -33,6 +34,7 @@ impl Random {
             Purpose::Disk => 3,
             Purpose::Canary => 4,
             Purpose::Audit => 5,
+            Purpose::History => 6,
             Purpose::Program(station) => 16 + station as u64,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -100,7 +100,12 @@ fn range(workload: &Workload, random: &mut Random) -> Range<u64> {
     }
     let start = start + random.below(REGISTER_BYTES);
     let end = workload.pages * PAGE_BYTES as u64;
-    start..(start + random.within(1..RANGE_BYTES_MAX)).min(end)
+    let range = start..(start + random.within(1..RANGE_BYTES_MAX)).min(end);
+    if workload.aligned {
+        let first = range.start - range.start % REGISTER_BYTES;
+        return first..range.end.next_multiple_of(REGISTER_BYTES);
+    }
+    range
 }
 
 /// The value that a step writes: unique in the run.

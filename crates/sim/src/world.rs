@@ -16,6 +16,7 @@ use plurix_wire::{PAGE_BYTES, StationId};
 use serde::Serialize;
 
 use crate::canary::{Canary, Planter};
+use crate::history::History;
 use crate::member::Member;
 use crate::network::{Network, Side};
 use crate::oracle::{Oracles, Violation, convergence, demand};
@@ -78,6 +79,12 @@ pub struct Tally {
     pub crashes: u64,
     /// Bytes sent over all connections.
     pub bytes: u64,
+    /// Histories for which the black-box check found an order.
+    pub explained: u64,
+    /// Histories that the black-box check gave up, and which nothing is known of.
+    pub undecided: u64,
+    /// Histories that were not judged, because the heap went back.
+    pub went_back: u64,
 }
 
 /// The cluster.
@@ -89,6 +96,8 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) members: Vec<Member>,
     pub(crate) oracles: Oracles,
+    /// Collected in some seeds, until it is judged.
+    pub(crate) history: Option<History>,
     pub(crate) canary: Planter,
     pub(crate) chance: Random,
     pub(crate) disk: Random,
@@ -105,7 +114,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, canary: Option<Canary>, print: bool) -> Self {
-        let plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
+        let mut plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
+        plan.draw_history(&mut Random::new(seed, Purpose::History));
         let mut trace = Trace::new(print);
         trace.note(Time(0), format_args!("seed {seed}: {plan:?}"));
         let members = (0..plan.stations)
@@ -122,6 +132,7 @@ impl World {
             server: Server::new(&plan),
             members,
             oracles: Oracles::default(),
+            history: plan.workload.aligned.then(History::default),
             canary: Planter::new(canary, Random::new(seed, Purpose::Canary)),
             chance: Random::new(seed, Purpose::Faults),
             disk: Random::new(seed, Purpose::Disk),
@@ -157,8 +168,10 @@ impl World {
             self.now = time;
             self.tally.events += 1;
             self.dispatch(event)?;
+            self.judge_full_history()?;
             if self.phase_is_over()? {
                 self.tally.bytes = self.network.bytes;
+                self.judge_history()?;
                 return self.look_at_everybody();
             }
         }
