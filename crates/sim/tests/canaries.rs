@@ -16,3 +16,20 @@ fn every_planted_bug_is_found() {
         assert!(found.is_some(), "{canary:?} was not found in {SEEDS} seeds");
     }
 }
+
+/// What the black-box check finds by itself is found without faith in commit numbers.
+#[test]
+fn the_black_box_check_finds_lost_conflicts_alone() {
+    for canary in [Canary::SkipRead, Canary::AcceptRefused] {
+        let options = Options {
+            canary: Some(canary),
+            black_box_alone: true,
+            ..Options::default()
+        };
+        let found = (1..=SEEDS).any(|seed| {
+            let failure = run(seed, &options).failure;
+            failure.is_some_and(|failure| failure.starts_with("black box"))
+        });
+        assert!(found, "{canary:?} was not found in {SEEDS} seeds");
+    }
+}

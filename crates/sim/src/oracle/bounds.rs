@@ -39,3 +39,30 @@ pub(crate) fn leader(status: &Status, settings: &Settings) -> Result<(), Violati
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::objects;
+    use super::*;
+    use plurix_protocol::leader::Durability;
+    use plurix_wire::message::StationStatus;
+
+    fn status(pages: u64, backlog_bytes: u64) -> Status {
+        Status {
+            stations: vec![StationStatus {
+                pages,
+                backlog_bytes,
+                ..StationStatus::default()
+            }],
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn more_than_the_settings_allow_is_noticed() {
+        let settings = Settings::new(4 * PAGE_BYTES as u64, Durability::Memory);
+        assert_eq!(leader(&status(4, 0), &settings), Ok(()));
+        objects(leader(&status(5, 0), &settings), "holds 5 pages");
+        objects(leader(&status(4, u64::MAX), &settings), "bytes wait");
+    }
+}

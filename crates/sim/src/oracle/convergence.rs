@@ -63,3 +63,55 @@ pub(crate) fn station(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, commit, model, objects, write};
+    use super::*;
+    use plurix_protocol::leader::{Durability, Settings};
+
+    const PAGES: u64 = 2;
+
+    /// A leader whose log holds these commits.
+    fn leader_of(writes: &[(u64, u8)]) -> Leader {
+        let settings = Settings::new(PAGES * PAGE_BYTES as u64, Durability::Memory);
+        let mut leader = Leader::new(settings);
+        for (&(offset, value), number) in writes.iter().zip(1..) {
+            let record = commit(at(0, number), number, write(offset, value));
+            leader.replay(&record).expect("the log is right");
+        }
+        leader
+    }
+
+    /// The memory of a station that holds the first page, which begins with `value`.
+    fn memory(value: u8) -> HeapMemory {
+        let heap = HeapMemory::emulated(PAGES * PAGE_BYTES as u64).expect("a small heap");
+        let mut bytes = [0; PAGE_BYTES];
+        bytes[..8].fill(value);
+        heap.install(PageNumber(0), &bytes);
+        heap
+    }
+
+    #[test]
+    fn a_leader_that_differs_from_its_log_is_noticed() {
+        let right = leader_of(&[(0, 1), (0, 2)]);
+        let log = |writes| model(writes);
+        assert_eq!(leader(&log(&[(0, 1), (0, 2)]), &right, PAGES), Ok(()));
+        objects(leader(&log(&[(0, 1)]), &right, PAGES), "the leader is at");
+        let other = log(&[(0, 1), (4096, 2)]);
+        objects(leader(&other, &right, PAGES), "differs from the log's");
+    }
+
+    #[test]
+    fn a_station_that_differs_from_the_leader_is_noticed() {
+        let leader = leader_of(&[(0, 1), (0, 2)]);
+        let judge = |value, held, number| {
+            let memory = memory(value);
+            station(&leader, &memory, held, CommitNumber(number))
+        };
+        assert_eq!(judge(2, 1, 2), Ok(()));
+        objects(judge(1, 1, 2), "differs from the leader's");
+        objects(judge(2, 1, 1), "long after");
+        objects(judge(2, 2, 2), "holds 2");
+    }
+}

@@ -126,3 +126,77 @@ fn same_commits(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, commit, model, objects, record, write};
+    use super::*;
+    use leader::Durability::{Durable, Memory};
+
+    /// The log of commits 1 to `last`.
+    fn log(last: u64) -> Vec<Record> {
+        let commits = (1..=last).map(|n| commit(at(0, n), n, write(0, n as u8)));
+        commits.collect()
+    }
+
+    fn recovered(
+        mode: leader::Durability,
+        loss: Loss,
+        records: &[Record],
+        generation: Option<u32>,
+    ) -> Result<CommitNumber, Violation> {
+        let mut durability = Durability::default();
+        durability.synced(CommitNumber(2));
+        let model = model(&[(0, 1), (0, 2), (0, 3)]);
+        durability.recovered(&model, mode, loss, records, generation.map(Generation))
+    }
+
+    #[test]
+    fn what_is_shown_before_it_is_logged_is_noticed() {
+        let mut durability = Durability::default();
+        durability.synced(CommitNumber(2));
+        let model = model(&[(0, 1), (0, 2), (0, 3)]);
+        let reveal = |mode, number| durability.revealed(&model, mode, CommitNumber(number));
+        assert_eq!(reveal(Memory, 3), Ok(()));
+        objects(reveal(Memory, 4), "was revealed");
+        assert_eq!(reveal(Durable, 2), Ok(()));
+        objects(reveal(Durable, 3), "was revealed");
+    }
+
+    #[test]
+    fn a_commit_that_is_missing_after_a_kill_is_noticed() {
+        let killed = |writing, last| recovered(Memory, Loss::Killed { writing }, &log(last), None);
+        assert_eq!(killed(false, 3), Ok(CommitNumber(3)));
+        objects(killed(false, 2), "it must hold");
+        assert_eq!(killed(true, 2), Ok(CommitNumber(2)));
+        objects(killed(true, 1), "it must hold");
+        objects(killed(false, 4), "it must hold");
+    }
+
+    #[test]
+    fn a_synced_commit_that_is_missing_after_a_power_cut_is_noticed() {
+        let cut = |last| recovered(Durable, Loss::PowerCut, &log(last), None);
+        assert_eq!(cut(2), Ok(CommitNumber(2)));
+        objects(cut(1), "it must hold");
+    }
+
+    #[test]
+    fn a_loss_that_no_new_generation_tells_of_is_noticed() {
+        let cut =
+            |records: &[Record], generation| recovered(Memory, Loss::PowerCut, records, generation);
+        assert_eq!(cut(&log(2), Some(1)), Ok(CommitNumber(2)));
+        objects(cut(&log(2), None), "no new generation");
+        // The mark of an orderly end says that nothing is missing.
+        let mut complete = log(3);
+        complete.push(record(at(0, 3), Body::Clean));
+        assert_eq!(cut(&complete, None), Ok(CommitNumber(3)));
+    }
+
+    #[test]
+    fn a_log_with_other_commits_than_were_appended_is_noticed() {
+        let mut other = log(3);
+        other[1] = commit(at(0, 2), 2, write(0, 9));
+        let verdict = recovered(Memory, Loss::None, &other, None);
+        objects(verdict, "another commit");
+    }
+}

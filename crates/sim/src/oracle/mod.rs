@@ -41,6 +41,8 @@ pub mod numbering;
 pub mod opacity;
 pub mod serializability;
 pub mod session;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 

@@ -181,3 +181,95 @@ impl Numbering {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, commit, id, model, objects, record, write};
+    use super::*;
+    use plurix_wire::message::Member;
+
+    fn member(station: u32, incarnation: u64) -> Body {
+        Body::Joined(Member {
+            station: StationId(station),
+            incarnation: Incarnation(incarnation),
+            observer: false,
+        })
+    }
+
+    #[test]
+    fn numbers_that_are_not_dense_are_noticed() {
+        let model = model(&[(0, 1), (0, 2)]);
+        let next = |number, name| commit(at(0, number), name, write(0, 3));
+        assert_eq!(in_order(&model, &next(3, 3)), Ok(()));
+        objects(in_order(&model, &next(2, 3)), "follows");
+        objects(in_order(&model, &next(4, 3)), "follows");
+        objects(in_order(&model, &next(3, 1)), "commits twice");
+    }
+
+    #[test]
+    fn a_generation_that_begins_where_nothing_is_is_noticed() {
+        let model = model(&[(0, 1), (0, 2)]);
+        let begins = |generation, number| record(at(generation, number), Body::Generation);
+        assert_eq!(in_order(&model, &begins(1, 1)), Ok(()));
+        objects(in_order(&model, &begins(1, 3)), "generation");
+        objects(in_order(&model, &begins(0, 1)), "generation");
+    }
+
+    #[test]
+    fn a_whole_log_is_judged() {
+        let one = commit(at(0, 1), 1, write(0, 1));
+        let two = commit(at(0, 2), 2, write(0, 2));
+        let back = record(at(1, 1), Body::Generation);
+        let again = commit(at(1, 2), 2, write(0, 3));
+        let model = super::super::from_log([&one, &two, &back, &again]).expect("it is right");
+        assert_eq!(model.byte(0, at(1, 2)), 3);
+        assert_eq!(model.byte(0, at(0, 2)), 2);
+        objects(super::super::from_log([&two]), "follows");
+    }
+
+    #[test]
+    fn a_commit_that_nobody_asked_for_is_noticed() {
+        let mut numbering = Numbering::default();
+        let model = model(&[]);
+        let first = commit(at(0, 1), 1, write(0, 1));
+        objects(numbering.appended(&model, &first), "not what was asked");
+        numbering.asked(id(1), &write(0, 1)).expect("the first");
+        assert_eq!(numbering.appended(&model, &first), Ok(()));
+        let other = commit(at(0, 1), 1, write(0, 2));
+        objects(numbering.appended(&model, &other), "not what was asked");
+        objects(numbering.asked(id(1), &write(0, 2)), "twice");
+    }
+
+    #[test]
+    fn a_commit_that_was_refused_is_noticed() {
+        let mut numbering = Numbering::default();
+        numbering.asked(id(1), &write(0, 1)).expect("the first");
+        let attempt = Attempt {
+            id: Some(id(1)),
+            ..Attempt::default()
+        };
+        objects(
+            numbering.refused(&model(&[(0, 1)]), &attempt),
+            "the log has",
+        );
+        assert_eq!(numbering.refused(&model(&[]), &attempt), Ok(()));
+        let late = commit(at(0, 1), 1, write(0, 1));
+        objects(numbering.appended(&model(&[]), &late), "was refused");
+    }
+
+    #[test]
+    fn lives_and_terms_that_are_used_again_are_noticed() {
+        let mut numbering = Numbering::default();
+        let model = model(&[]);
+        let mut log = |body| numbering.appended(&model, &record(at(0, 0), body));
+        assert_eq!(log(member(1, 1)), Ok(()));
+        objects(log(member(2, 1)), "joins twice");
+        objects(log(member(1, 2)), "predecessor lives");
+        assert_eq!(log(Body::Left(Incarnation(1))), Ok(()));
+        objects(log(Body::Left(Incarnation(1))), "did not live");
+        assert_eq!(numbering.began(Term(2)), Ok(()));
+        objects(numbering.began(Term(2)), "follows");
+        let old = record(at(0, 0), Body::Clean);
+        objects(numbering.appended(&model, &old), "a record of");
+    }
+}

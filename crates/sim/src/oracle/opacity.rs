@@ -50,3 +50,36 @@ pub(crate) fn memory(model: &Model, memory: &HeapMemory, at: Moment) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, model, objects};
+    use super::*;
+    use plurix_wire::PAGE_BYTES;
+
+    #[test]
+    fn what_was_read_is_what_was_there_or_what_it_wrote_itself() {
+        let model = model(&[(0, 1), (0, 2)]);
+        let attempt = Attempt {
+            at: at(0, 1),
+            own: [(4, 9)].into(),
+            ..Attempt::default()
+        };
+        let own = [1, 1, 1, 1, 9, 1, 1, 1];
+        assert_eq!(read(&model, &attempt, 0..8, &own), Ok(()));
+        assert_eq!(read(&model, &attempt, 8..16, &[0; 8]), Ok(()));
+        objects(read(&model, &attempt, 0..8, &[1; 8]), "offset 0x4");
+        objects(read(&model, &attempt, 0..4, &[2; 4]), "offset 0x0");
+    }
+
+    #[test]
+    fn a_page_that_is_not_as_of_the_snapshot_is_noticed() {
+        let model = model(&[(0, 1), (0, 2)]);
+        let heap = HeapMemory::emulated(PAGE_BYTES as u64).expect("a small heap");
+        let mut bytes = [0; PAGE_BYTES];
+        bytes[..8].fill(1);
+        heap.install(PageNumber(0), &bytes);
+        assert_eq!(memory(&model, &heap, at(0, 1)), Ok(()));
+        objects(memory(&model, &heap, at(0, 2)), "first at byte 0");
+    }
+}

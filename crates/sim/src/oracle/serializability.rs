@@ -84,3 +84,61 @@ fn nothing_else(model: &Model, attempt: &Attempt, at: Moment) -> Result<(), Viol
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, id, model, objects};
+    use super::*;
+
+    /// An attempt that read the first line at commit 1 and became commit 3, which wrote offset 128.
+    fn attempt() -> Attempt {
+        Attempt {
+            at: at(0, 1),
+            answered_before: at(0, 1),
+            reads: std::iter::once(0..8).collect(),
+            own: (128..136).map(|offset| (offset, 3)).collect(),
+            id: Some(id(3)),
+        }
+    }
+
+    #[test]
+    fn one_that_could_have_run_at_its_number_is_right() {
+        let model = model(&[(0, 1), (64, 2), (128, 3)]);
+        assert_eq!(committed(&model, &attempt(), at(0, 3)), Ok(()));
+    }
+
+    #[test]
+    fn a_line_read_that_was_written_between_snapshot_and_commit_is_noticed() {
+        let model = model(&[(0, 1), (56, 2), (128, 3)]);
+        objects(committed(&model, &attempt(), at(0, 3)), "wrote it before");
+    }
+
+    #[test]
+    fn a_commit_before_one_that_was_answered_is_noticed() {
+        let model = model(&[(0, 1), (64, 2), (128, 3)]);
+        let late = Attempt {
+            answered_before: at(0, 3),
+            ..attempt()
+        };
+        objects(committed(&model, &late, at(0, 3)), "begun after");
+    }
+
+    #[test]
+    fn an_answer_that_belongs_to_another_commit_is_noticed() {
+        let model = model(&[(0, 1), (64, 2), (128, 3)]);
+        objects(committed(&model, &attempt(), at(0, 2)), "the log has");
+        objects(committed(&model, &attempt(), at(0, 4)), "the log has None");
+    }
+
+    #[test]
+    fn bytes_other_than_the_program_wrote_are_noticed() {
+        let wrong = model(&[(0, 1), (64, 2), (128, 4)]);
+        objects(committed(&wrong, &attempt(), at(0, 3)), "wrote 3");
+        let right = model(&[(0, 1), (64, 2), (128, 3)]);
+        let less = Attempt {
+            own: (128..132).map(|offset| (offset, 3)).collect(),
+            ..attempt()
+        };
+        objects(committed(&right, &less, at(0, 3)), "did not write");
+    }
+}

@@ -58,3 +58,37 @@ impl Sight {
         self.own = at.number;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, objects};
+    use super::*;
+
+    const LIFE: Incarnation = Incarnation(1);
+
+    #[test]
+    fn a_snapshot_that_goes_back_is_noticed() {
+        let mut sight = Sight::default();
+        assert_eq!(sight.began(LIFE, at(0, 5)), Ok(()));
+        assert_eq!(sight.began(LIFE, at(0, 5)), Ok(()));
+        objects(sight.began(LIFE, at(0, 4)), "after it has seen");
+        // A new life has seen nothing yet.
+        assert_eq!(sight.began(Incarnation(2), at(0, 4)), Ok(()));
+    }
+
+    #[test]
+    fn a_snapshot_before_the_own_commit_is_noticed() {
+        let mut sight = Sight::default();
+        sight.began(LIFE, at(0, 1)).expect("the first");
+        sight.committed(at(0, 3));
+        objects(sight.began(LIFE, at(0, 2)), "before its own commit");
+        assert_eq!(sight.began(LIFE, at(0, 3)), Ok(()));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_the_newest_asked_for_is_noticed() {
+        let sight = Sight::default();
+        assert_eq!(sight.strict(at(0, 3), at(0, 3)), Ok(()));
+        objects(sight.strict(at(0, 2), at(0, 3)), "asked for the newest");
+    }
+}
