@@ -164,8 +164,8 @@ fn order(own: usize) -> impl Iterator<Item = usize> {
 pub(super) enum Found {
     /// This stripe has pending activities.
     Pending(usize),
-    /// This activity is claimed by an incarnation that is dead.
-    Orphan(Ptr<Node>),
+    /// This stripe has an activity that is claimed by an incarnation that is dead.
+    Orphan(usize),
     /// There is nothing to claim now; so many activities are being run.
     Nothing { claimed: u64 },
 }
@@ -179,17 +179,25 @@ pub(super) fn look(tx: &Transaction<'_>) -> Result<Found> {
         running += tx.get(claimed(index))?.count;
     }
     for index in order(tx.arena) {
-        let list = *tx.get(claimed(index))?;
-        let mut node = list.head;
-        for _ in 0..list.count {
-            let found = *tx.get(node)?;
-            if !tx.is_alive(Incarnation(found.incarnation)) {
-                return Ok(Found::Orphan(node));
-            }
-            node = found.next;
+        if orphan(tx, index)?.is_some() {
+            return Ok(Found::Orphan(index));
         }
     }
     Ok(Found::Nothing { claimed: running })
+}
+
+/// The first activity on a stripe's claimed list whose claimer is dead.
+fn orphan(tx: &Transaction<'_>, index: usize) -> Result<Option<Ptr<Node>>> {
+    let list = *tx.get(claimed(index))?;
+    let mut node = list.head;
+    for _ in 0..list.count {
+        let found = *tx.get(node)?;
+        if !tx.is_alive(Incarnation(found.incarnation)) {
+            return Ok(Some(node));
+        }
+        node = found.next;
+    }
+    Ok(None)
 }
 
 /// Takes the first pending activity of a stripe, if there still is one.
@@ -242,12 +250,14 @@ fn unlink(tx: &mut Transaction<'_>, node: Ptr<Node>) -> Result<Node> {
     Ok(found)
 }
 
-/// Makes the activity pending again if its claimer is dead, or gives it up if too many died of it.
-pub(super) fn free_orphan(tx: &mut Transaction<'_>, node: Ptr<Node>) -> Result<()> {
-    let found = *tx.get(node)?;
-    if found.incarnation == 0 || tx.is_alive(Incarnation(found.incarnation)) {
+/// Makes an activity of a stripe whose claimer is dead pending again, or gives it up if too many died
+/// of it. It is looked for anew: one that an earlier transaction has found may since have been freed
+/// by others, completed, and its memory be something else.
+pub(super) fn free_orphan(tx: &mut Transaction<'_>, index: usize) -> Result<()> {
+    let Some(node) = orphan(tx, index)? else {
         return Ok(());
-    }
+    };
+    let found = *tx.get(node)?;
     if found.claims >= CLAIMS_MAX {
         let why = format!("{CLAIMS_MAX} stations died while they ran it");
         return give_up(tx, node, &why);

@@ -136,8 +136,8 @@ impl Station {
     fn try_step(&mut self) -> Result<Step> {
         match self.transaction(|tx| queue::look(tx))? {
             Found::Nothing { claimed } => Ok(Step::Idle { claimed }),
-            Found::Orphan(node) => {
-                self.transaction(|tx| queue::free_orphan(tx, node))?;
+            Found::Orphan(stripe) => {
+                self.transaction(|tx| queue::free_orphan(tx, stripe))?;
                 Ok(Step::Ran)
             }
             Found::Pending(stripe) => {
@@ -179,15 +179,20 @@ enum Step {
 /// Runs a claimed activity to its end.
 fn run<A: Activity>(station: &mut Station, claim: Claim) -> Result<()> {
     let argument = station.transaction(|tx| {
+        // If a new life has begun since the claim, the node may be anything by now.
+        if !queue::holds(tx, claim)? {
+            return Ok(None);
+        }
         let node = *tx.get(claim.node)?;
         let bytes = tx.get(node.argument)?;
-        A::Argument::read_from_bytes(bytes).map_err(|_| {
-            ErrorKind::Corrupt {
-                what: "argument of an activity",
-            }
-            .into()
-        })
+        let argument = A::Argument::read_from_bytes(bytes).map_err(|_| ErrorKind::Corrupt {
+            what: "argument of an activity",
+        })?;
+        Ok(Some(argument))
     })?;
+    let Some(argument) = argument else {
+        return Ok(());
+    };
     let work = Work {
         station,
         claim,
