@@ -145,7 +145,7 @@ impl Plan {
     /// Decides whether the seed collects a history; drawn apart from everything else, which stays as
     /// it is. Some of these programs are slow, so that a short history reaches far into the run.
     pub(crate) fn draw_history(&mut self, random: &mut Random) {
-        if random.chance(HISTORY_PERCENT) {
+        if self.library.is_none() && random.chance(HISTORY_PERCENT) {
             self.workload.aligned = true;
             if random.chance(50) {
                 self.workload.pause_us = random.pick(&[(500, 5_000), (5_000, 60_000)]).into_range();

@@ -72,8 +72,8 @@ mod tests {
         assert_eq!(sight.began(LIFE, at(0, 5)), Ok(()));
         assert_eq!(sight.began(LIFE, at(0, 5)), Ok(()));
         objects(sight.began(LIFE, at(0, 4)), "after it has seen");
-        // A new life has seen nothing yet.
-        assert_eq!(sight.began(Incarnation(2), at(0, 4)), Ok(()));
+        // A new life of the handle does not make it forget.
+        objects(sight.began(Incarnation(2), at(0, 4)), "after it has seen");
     }
 
     #[test]
