@@ -53,6 +53,8 @@ pub struct Options {
     pub print: bool,
     /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
     pub black_box_alone: bool,
+    /// Faults go on until the log has had so many commits, however long the seed would have it.
+    pub commits: u64,
 }
 
 /// What became of one seed.
@@ -78,6 +80,7 @@ pub struct Report {
 pub fn run(seed: u64, options: &Options) -> Report {
     let mut world = World::new(seed, options.canary, options.print);
     world.oracles.deaf = options.black_box_alone;
+    world.commits_least = options.commits;
     let end = catch_unwind(AssertUnwindSafe(|| world.run()));
     let failure = match end {
         Ok(Ok(())) => None,

@@ -39,6 +39,9 @@ struct Arguments {
     /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
     #[arg(long)]
     black_box_alone: bool,
+    /// Let the faults go on until there have been so many commits.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    commits: u64,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<ExitCode> {
         canary: arguments.canary,
         print: arguments.trace,
         black_box_alone: arguments.black_box_alone,
+        commits: arguments.commits,
     };
     let (first, count) = match arguments.seeds {
         Some(count) => (arguments.from, count),

@@ -107,6 +107,8 @@ pub(crate) struct World {
     pub(crate) phase: Phase,
     /// Whether faults still strike.
     pub(crate) chaos: bool,
+    /// Faults go on until there have been so many commits.
+    pub(crate) commits_least: u64,
     /// Whether syncs fail at present.
     pub(crate) disk_fails: bool,
     phase_ends: Time,
@@ -141,6 +143,7 @@ impl World {
             tally: Tally::default(),
             phase: Phase::Chaos,
             chaos: true,
+            commits_least: 0,
             disk_fails: false,
             phase_ends: Time(0),
             plan,
@@ -235,6 +238,10 @@ impl World {
                 Ok(())
             }
             Event::Fault(fault) => self.fault(fault),
+            Event::Heal if self.tally.commits < self.commits_least => {
+                self.queue.push(self.now + self.plan.chaos, Event::Heal);
+                Ok(())
+            }
             Event::Heal => {
                 self.heal();
                 self.phase = Phase::Duties;

@@ -46,6 +46,9 @@ impl Era {
     }
 }
 
+/// What a line held from a commit on.
+type Version = (Era, Line);
+
 /// A commit in the log.
 #[derive(Debug)]
 pub struct Truth {
@@ -61,7 +64,7 @@ pub struct Truth {
 pub struct Model {
     /// By number, then by the generation that wrote it.
     commits: BTreeMap<(CommitNumber, Generation), Truth>,
-    lines: BTreeMap<LineNumber, Vec<(Era, Line)>>,
+    lines: BTreeMap<LineNumber, Vec<Version>>,
     /// The ids that the log holds now.
     ids: BTreeMap<CommitId, CommitNumber>,
     newest: Moment,
@@ -142,17 +145,20 @@ impl Model {
 
     /// `generation` begins at `cut`: what came after it is seen by older generations only.
     pub fn begin_generation(&mut self, generation: Generation, cut: CommitNumber) {
-        let lose = |era: &mut Era| {
-            if era.written.number > cut && era.lost_by.is_none() {
+        let later = (cut.next(), Generation(0))..;
+        for truth in self.commits.range_mut(later).map(|(_, truth)| truth) {
+            if truth.era.lost_by.is_none() {
+                truth.era.lost_by = Some(generation);
+                self.ids.remove(&truth.id);
+            }
+        }
+        for versions in self.lines.values_mut() {
+            let from = kept(versions, cut);
+            let lost = versions[from..].iter_mut().map(|(era, _)| era);
+            for era in lost.filter(|era| era.lost_by.is_none()) {
                 era.lost_by = Some(generation);
             }
-        };
-        self.commits
-            .values_mut()
-            .for_each(|truth| lose(&mut truth.era));
-        let versions = self.lines.values_mut().flatten();
-        versions.for_each(|(era, _)| lose(era));
-        self.ids.retain(|_, number| *number <= cut);
+        }
         self.newest = Moment {
             generation,
             number: cut,
@@ -161,34 +167,45 @@ impl Model {
 
     /// What came after `number` never happened: nobody can have seen it.
     pub(crate) fn forget_after(&mut self, number: CommitNumber) {
-        let stays = |era: &Era| era.written.number <= number || era.lost_by.is_some();
-        self.commits.retain(|_, truth| stays(&truth.era));
-        for versions in self.lines.values_mut() {
-            versions.retain(|(era, _)| stays(era));
+        let later = self.commits.split_off(&(number.next(), Generation(0)));
+        for (key, truth) in later {
+            if truth.era.lost_by.is_some() {
+                self.commits.insert(key, truth);
+            } else {
+                self.ids.remove(&truth.id);
+            }
         }
-        self.ids.retain(|_, kept| *kept <= number);
+        for versions in self.lines.values_mut() {
+            let later = versions.split_off(kept(versions, number));
+            versions.extend(later.into_iter().filter(|(era, _)| era.lost_by.is_some()));
+        }
         self.newest.number = self.newest.number.min(number);
     }
 
     /// The newest commit before `at` that wrote `line`; zero if there is none.
     #[must_use]
     pub fn last_writer(&self, line: LineNumber, at: Moment) -> CommitNumber {
-        let versions = self.lines.get(&line).into_iter().flatten().rev();
-        let mut seen = versions
-            .map(|(era, _)| era)
-            .filter(|era| era.is_seen_by(at.generation));
-        seen.find(|era| era.written.number < at.number)
-            .map_or(CommitNumber(0), |era| era.written.number)
+        let before = Moment {
+            number: CommitNumber(at.number.0.saturating_sub(1)),
+            ..at
+        };
+        let version = self.version(line, before);
+        version.map_or(CommitNumber(0), |(era, _)| era.written.number)
+    }
+
+    /// The newest version of `line` at `at`. Versions are in order of the moment they were written, so
+    /// only those of older generations behind their successors' beginning are looked at in vain.
+    fn version(&self, line: LineNumber, at: Moment) -> Option<&Version> {
+        let versions = self.lines.get(&line)?;
+        let end = versions.partition_point(|(era, _)| era.written <= at);
+        let mut seen = versions[..end].iter().rev();
+        seen.find(|(era, _)| era.is_seen_by(at.generation) && era.written.number <= at.number)
     }
 
     /// The bytes of `line` after commit `at`.
     pub(crate) fn line(&self, line: LineNumber, at: Moment) -> Line {
-        let versions = self.lines.get(&line).into_iter().flatten().rev();
-        versions
-            .filter(|(era, _)| era.is_seen_by(at.generation) && era.written.number <= at.number)
-            .map(|(_, bytes)| *bytes)
-            .next()
-            .unwrap_or([0; LINE_BYTES])
+        let version = self.version(line, at);
+        version.map_or([0; LINE_BYTES], |(_, bytes)| *bytes)
     }
 
     /// The byte at `offset` of the heap after commit `at`.
@@ -210,6 +227,16 @@ impl Model {
         }
         bytes
     }
+}
+
+/// How many of `versions` come before the first living one after `number`. The living ones ascend,
+/// and what is lost stands at the end of its generation, so this looks at what is cut off and little
+/// more.
+fn kept(versions: &[Version], number: CommitNumber) -> usize {
+    let last = versions
+        .iter()
+        .rposition(|(era, _)| era.lost_by.is_none() && era.written.number <= number);
+    last.map_or(0, |last| last + 1)
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@
 use std::ops::Range;
 
 use plurix_memory::HeapMemory;
-use plurix_wire::PageNumber;
+use plurix_wire::{LINE_BYTES, LineNumber, PageNumber};
 
 use super::{Attempt, Model, Moment, Violation, demand};
 
 const ORACLE: &str = "opacity";
+const LINE: u64 = LINE_BYTES as u64;
 
 /// Judges what an attempt has just read from `range` of the heap; `seen` has as many bytes.
 ///
@@ -21,9 +22,15 @@ pub fn read(
     range: Range<u64>,
     seen: &[u8],
 ) -> Result<(), Violation> {
+    let mut line = None;
     for (offset, byte) in range.zip(seen) {
+        let (number, within) = (LineNumber(offset / LINE), (offset % LINE) as usize);
+        let (_, bytes) = *line
+            .filter(|(before, _)| *before == number)
+            .get_or_insert_with(|| (number, model.line(number, attempt.at)));
+        line = Some((number, bytes));
         let own = attempt.own.get(&offset).copied();
-        let expected = own.unwrap_or_else(|| model.byte(offset, attempt.at));
+        let expected = own.unwrap_or(bytes[within]);
         demand!(
             *byte == expected,
             ORACLE,
