@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Contents, Machine};
+use crate::directory::UNFINISHED;
 use crate::disk::{Disk, LockError, NewSegment, SegmentFile};
 
 /// One process's view of a [`Machine`]'s directory.
@@ -136,13 +137,28 @@ impl Disk for SimulatedDisk {
 
     fn create(&mut self, segment: NewSegment) -> io::Result<SimulatedSegment> {
         let mut state = self.machine.state();
+        let unfinished = format!("{}{UNFINISHED}", segment.name);
         state.operation(self.process)?;
-        state.take(segment.bytes)?;
+        // As much as fits is there until it turns out that the rest does not.
+        let taken = match state.take(segment.bytes) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => state.free_bytes.take(),
+            other => other.map(|()| None)?,
+        };
         let mut bytes = segment.header;
-        bytes.resize(segment.bytes as usize, 0);
-        state
-            .files
-            .insert(segment.name.clone(), Contents::synced(bytes));
+        bytes.resize(taken.unwrap_or(segment.bytes) as usize, 0);
+        let file = Contents::synced(bytes);
+        state.files.insert(unfinished.clone(), file);
+        if taken.is_some() {
+            state.free_bytes = Some(0);
+        }
+        // Who dies here leaves the unfinished file behind.
+        state.operation(self.process)?;
+        let file = state.files.remove(&unfinished).expect("just made");
+        if taken.is_some() {
+            state.free_bytes = taken;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.files.insert(segment.name.clone(), file);
         Ok(self.segment(&segment.name))
     }
 
