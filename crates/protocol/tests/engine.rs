@@ -129,6 +129,23 @@ fn a_page_that_is_too_new_is_waited_for_until_a_restart_helps() {
 }
 
 #[test]
+fn what_is_no_longer_queued_is_not_counted() {
+    let mut pair = half_a_group(false);
+    let whole = pair.stations[1].queued_bytes();
+    pair.abort(1);
+    pair.begin(1);
+    let unfinished = pair.stations[1].queued_bytes();
+    assert!(
+        0 < unfinished && unfinished < whole,
+        "{unfinished} of {whole}"
+    );
+    pair.abort(1);
+    pair.stations[1].disconnected();
+    pair.stations[1].connected(Time(1));
+    assert_eq!(pair.stations[1].queued_bytes(), 0, "the group is lost");
+}
+
+#[test]
 fn an_older_answer_is_not_taken_for_the_newest_snapshot() {
     let mut pair = Pair::new(2, |_| {});
     pair.stations[1].ask_latest();

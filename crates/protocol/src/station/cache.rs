@@ -155,6 +155,14 @@ impl Cache {
         self.held.len()
     }
 
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    pub(super) fn pages_arrived(&self) -> usize {
+        self.arrived.len()
+    }
+
     /// Whether there is anything to apply.
     pub(super) fn is_idle(&self) -> bool {
         self.finished == 0 && self.orphans.is_empty()
@@ -341,9 +349,7 @@ impl Cache {
                 }
             }
         }
-        if self.queue.is_empty() {
-            self.queued_bytes = 0;
-        }
+        self.queued_bytes = self.count();
         self.uninstall(memory);
         answer
     }
@@ -388,6 +394,7 @@ impl Cache {
                 self.orphans.push(page);
             }
         }
+        self.queued_bytes = self.count();
         let mut held: Vec<PageNumber> = self.held.iter().copied().collect();
         held.extend(self.arrived.keys());
         held.sort_unstable();
@@ -397,6 +404,21 @@ impl Cache {
             _ => None,
         });
         (through.unwrap_or(self.snapshot), held)
+    }
+
+    /// The bytes of all that is queued.
+    fn count(&self) -> usize {
+        let bytes = self.queue.iter().map(|entry| match entry {
+            Entry::Delta(delta) => delta.writes.as_bytes().len(),
+            Entry::Lines(lines) => lines.writes.as_bytes().len(),
+            Entry::Page(page) => page_bytes(&self.arrived[page].page),
+            Entry::Own(..)
+            | Entry::Joined(_)
+            | Entry::Left(_)
+            | Entry::Members(_)
+            | Entry::End(_) => 0,
+        });
+        bytes.sum()
     }
 
     /// Merges all queued changes of a finished queue into one, bounded by the pages held. Queues

@@ -286,6 +286,18 @@ impl Station {
         self.cache.held()
     }
 
+    /// Bytes of changes and pages that wait to be applied. For oracles.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.cache.queued_bytes()
+    }
+
+    /// How many pages have been served and wait for their place in the stream. For oracles.
+    #[must_use]
+    pub fn pages_arrived(&self) -> usize {
+        self.cache.pages_arrived()
+    }
+
     /// Whether changes of others wait to be applied.
     #[must_use]
     pub fn has_news(&self) -> bool {
