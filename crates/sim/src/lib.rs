@@ -20,6 +20,7 @@
 //! works: a [`Canary`], a bug planted on purpose.
 
 mod canary;
+mod clock;
 mod history;
 mod library;
 mod member;
@@ -31,6 +32,7 @@ mod program;
 mod queue;
 mod random;
 mod server;
+mod stranger;
 mod trace;
 mod workload;
 mod world;

@@ -13,10 +13,12 @@ use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_wire::message::{Request, SessionRefusal, ToLeader, ToStation};
 use plurix_wire::{CommitId, Generation, StationId, frame};
 
+use crate::clock::Clock;
 use crate::library::Library;
-use crate::network::Side;
+use crate::nemesis::Pace;
+use crate::network::{Peer, Side};
 use crate::oracle::session::Sight;
-use crate::oracle::{Violation, demand};
+use crate::oracle::{Violation, bounds, demand};
 use crate::program::Program;
 use crate::queue::Event;
 use crate::random::Random;
@@ -35,6 +37,9 @@ pub(crate) struct Member {
     /// Counts processes, to tell a dead one's events.
     pub(crate) life: u64,
     pub(crate) frozen_until: Time,
+    pub(crate) pace: Pace,
+    pub(crate) clock: Clock,
+    pub(crate) role: Role,
     /// The number that its successor asks for, if any.
     number: Option<StationId>,
     pub(crate) random: Random,
@@ -42,6 +47,16 @@ pub(crate) struct Member {
     pub(crate) attempts: u64,
     /// Commits since the faults ended.
     pub(crate) duties_done: u32,
+}
+
+/// What a station is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Worker,
+    /// It says that it is an observer, but writes like a worker.
+    Observer,
+    /// An observer that never writes.
+    Reader,
 }
 
 /// The running station.
@@ -60,12 +75,15 @@ pub(crate) struct Process {
 }
 
 impl Member {
-    pub(crate) fn new(number: Option<StationId>, random: Random) -> Self {
+    pub(crate) fn new(number: Option<StationId>, role: Role, clock: Clock, random: Random) -> Self {
         Self {
             process: None,
             library: None,
             life: 0,
             frozen_until: Time(0),
+            pace: Pace::default(),
+            clock,
+            role,
             number,
             random,
             attempts: 0,
@@ -94,6 +112,7 @@ impl World {
         let member = &mut self.members[index];
         let settings = Settings {
             station: member.number,
+            observer: member.role != Role::Worker,
             ..self.plan.station.clone()
         };
         member.life += 1;
@@ -110,7 +129,8 @@ impl World {
             refusals: 0,
         });
         let life = member.life;
-        self.note(format_args!("station {index} starts"));
+        let role = member.role;
+        self.note(format_args!("station {index} starts as {role:?}"));
         self.queue.push(
             self.now,
             Event::Connect {
@@ -129,14 +149,8 @@ impl World {
             return;
         }
         let connection = self.kill_library(index);
-        let member = &mut self.members[index];
-        let process = member.process.take();
+        let process = self.members[index].process.take();
         let connection = connection.or(process.and_then(|process| process.connection));
-        member.life += 1;
-        member.frozen_until = Time(0);
-        if self.plan.strangers && self.chance.chance(80) {
-            member.number = None;
-        }
         self.tally.crashes += 1;
         if let Some(connection) = connection {
             let lossy = self.chance.chance(50);
@@ -146,6 +160,35 @@ impl World {
             self.close(connection, Side::Station, lossy);
         }
         self.note(format_args!("station {index} crashes"));
+        self.succeed(index);
+    }
+
+    /// A station's process ends in order; one comes back in its place.
+    pub(crate) fn leave_member(&mut self, index: usize) -> Result<(), Violation> {
+        self.program_is_gone(index);
+        if let Some(process) = &mut self.members[index].process {
+            process.station.leave();
+        }
+        self.send_requests(index)?;
+        if let Some(process) = self.members[index].process.take() {
+            if let Some(connection) = process.connection {
+                self.close(connection, Side::Station, false);
+            }
+            self.tally.leaves += 1;
+            self.note(format_args!("station {index} leaves"));
+            self.succeed(index);
+        }
+        Ok(())
+    }
+
+    /// After the end of a station's process another one is started later.
+    fn succeed(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        member.life += 1;
+        member.frozen_until = Time(0);
+        if self.plan.strangers && self.chance.chance(80) {
+            member.number = None;
+        }
         let span = self.chance.around(Span::from_millis(30));
         self.queue
             .push(self.now + span, Event::StartMember { member: index });
@@ -157,18 +200,40 @@ impl World {
             self.connect_later(index);
             return Ok(());
         }
-        let now = self.now;
-        let Some(process) = &mut self.members[index].process else {
+        if let Some(until) = self.network.walled_until(self.now, index) {
+            self.connect_in_vain(index, until);
+            return Ok(());
+        }
+        let member = &mut self.members[index];
+        let now = member.clock.at(self.now);
+        let Some(process) = &mut member.process else {
             return Ok(());
         };
         if process.connection.is_some() {
             return Ok(());
         }
-        let connection = self.network.connect(index);
+        let connection = self.network.connect(Peer::Member(index));
         process.connection = Some(connection);
         process.station.connected(now);
         self.note(format_args!("station {index} connects as {connection:?}"));
+        self.opening(index);
         self.member_acts(index)
+    }
+
+    /// The leader cannot be reached: the attempt fails at once, or hangs until it times out or the
+    /// network is whole again.
+    fn connect_in_vain(&mut self, index: usize, until: Time) {
+        self.note(format_args!("station {index} cannot reach the leader"));
+        if self.chance.chance(50) {
+            return self.connect_later(index);
+        }
+        let patience = self.now + self.plan.station.silence_max;
+        let life = self.members[index].life;
+        let event = Event::Connect {
+            member: index,
+            life,
+        };
+        self.queue.push(until.min(patience), event);
     }
 
     pub(crate) fn connect_later(&mut self, index: usize) {
@@ -190,8 +255,9 @@ impl World {
         index: usize,
         bytes: &[u8],
     ) -> Result<(), Violation> {
-        let now = self.now;
-        let Some(process) = &mut self.members[index].process else {
+        let member = &mut self.members[index];
+        let now = member.clock.at(self.now);
+        let Some(process) = &mut member.process else {
             return Ok(());
         };
         if process.connection != Some(connection) {
@@ -223,6 +289,14 @@ impl World {
     fn ended(&mut self, index: usize, refusal: SessionRefusal) -> Result<(), Violation> {
         match refusal {
             SessionRefusal::ShuttingDown => {}
+            SessionRefusal::Full(most) => {
+                demand!(
+                    most == self.plan.leader.stations_max,
+                    ORACLE,
+                    "the leader says that it is full with {most} stations"
+                );
+                self.tally.full += 1;
+            }
             SessionRefusal::StationTaken(_) => {
                 let member = &mut self.members[index];
                 let Some(process) = &mut member.process else {
@@ -285,11 +359,29 @@ impl World {
         Ok(())
     }
 
+    /// What is due by a station's clock may be due sooner than was thought.
+    pub(crate) fn look_at_clock(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if let Some(process) = &mut member.process {
+            process.tick_at = None;
+            let life = member.life;
+            let event = Event::MemberTick {
+                member: index,
+                life,
+            };
+            self.queue.push(self.now, event);
+        }
+    }
+
     pub(crate) fn member_tick(&mut self, index: usize) -> Result<(), Violation> {
-        let now = self.now;
-        let Some(process) = &mut self.members[index].process else {
+        let member = &mut self.members[index];
+        let now = member.clock.at(self.now);
+        let Some(process) = &mut member.process else {
             return Ok(());
         };
+        if process.tick_at.is_some_and(|tick| tick > self.now) {
+            return Ok(()); // Another one was scheduled since.
+        }
         process.tick_at = None;
         if process.connection.is_some() && process.station.tick(now) {
             self.note(format_args!("station {index} gives the leader up"));
@@ -304,15 +396,17 @@ impl World {
         self.advance(index)?;
         self.send_requests(index)?;
         let now = self.now;
+        let (station, leader) = (&self.plan.station, &self.plan.leader);
         let member = &mut self.members[index];
         let Some(process) = &mut member.process else {
             return Ok(());
         };
+        bounds::station(&process.station, station, leader)?;
         if let Some(number) = process.station.station() {
             member.number = Some(number);
         }
         if process.connection.is_some() {
-            let due = process.station.next_timeout().max(now);
+            let due = member.clock.when(process.station.next_timeout()).max(now);
             if process.tick_at.is_none_or(|tick| due < tick) {
                 process.tick_at = Some(due);
                 let life = member.life;
@@ -351,7 +445,9 @@ impl World {
                 self.canary.spoil_commit(commit);
             }
             self.note(format_args!("station {index}: {}", brief(&message)));
-            self.send(connection, Side::Leader, &message);
+            if !self.loses_commit(connection, &message) {
+                self.send(connection, Side::Leader, &message);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,8 @@
 //!     | ---- frames, in order ------------> |     arrival = departure + delay, never overtaking
 //!     | <--- frames, a bounded window ----- |     departure waits for the link's speed
 //!     X      cut: frames under way vanish   X     each end learns it after a time of its own
+//!     # ==== partition: frames are held ==== #     and arrive when it ends, as TCP sends them again
+//!     ( )    black hole: accepts, never gives     only silence tells
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +17,9 @@ use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_wire::frame::{self, Message};
 
 use crate::random::Random;
+
+/// The longest that a frame travels in a squall, in microseconds.
+const SQUALL_US_MAX: u64 = 20_000;
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,14 @@ impl Side {
             Self::Station => Self::Leader,
         }
     }
+}
+
+/// Who is at the other end of a connection to the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Member(usize),
+    /// No member, and not honest.
+    Stranger,
 }
 
 /// What connections are like.
@@ -58,7 +71,7 @@ struct Pipe {
 
 #[derive(Debug)]
 struct Link {
-    member: usize,
+    peer: Peer,
     /// Frames towards the leader, and towards the station.
     pipes: [Pipe; 2],
     /// Whether the leader's and the station's end believe in it.
@@ -67,6 +80,15 @@ struct Link {
     /// The station's process ended, and the leader's kernel knows.
     died: bool,
     byte_ns: u64,
+    /// Whether frames towards the leader's and the station's end vanish without a word.
+    swallows: [bool; 2],
+}
+
+/// Stations that are cut off from the leader for a while.
+#[derive(Debug)]
+struct Wall {
+    members: Vec<usize>,
+    until: Time,
 }
 
 /// All connections.
@@ -75,6 +97,9 @@ pub(crate) struct Network {
     weather: Weather,
     links: BTreeMap<ConnectionId, Link>,
     connections: u64,
+    walls: Vec<Wall>,
+    /// Until then frames take any time of a wide range, each its own.
+    squall_until: Time,
     random: Random,
     /// Bytes that went over any link.
     pub(crate) bytes: u64,
@@ -86,34 +111,55 @@ impl Network {
             weather,
             links: BTreeMap::new(),
             connections: 0,
+            walls: Vec::new(),
+            squall_until: Time(0),
             random,
             bytes: 0,
         }
     }
 
-    /// Faults are over: links that are made from now on are quick.
-    pub(crate) fn calm(&mut self) {
+    /// Faults are over: links are quick, and connections that swallow frames are cut, as somebody
+    /// would in the end; answers which.
+    pub(crate) fn calm(&mut self) -> Vec<ConnectionId> {
         self.weather.slow_percent = 0;
         self.weather.delay_us = 20..200;
         self.links.values_mut().for_each(|link| link.byte_ns = 0);
+        self.walls.clear();
+        self.squall_until = Time(0);
+        let holes = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.swallows != [false; 2]);
+        holes.map(|(id, _)| *id).collect()
     }
 
-    pub(crate) fn delay(&mut self) -> Span {
+    fn delay(&mut self, now: Time) -> Span {
         let range = self.weather.delay_us.clone();
+        if now < self.squall_until {
+            return Span::from_micros(self.random.log_within(1..SQUALL_US_MAX));
+        }
         self.random.micros(range)
     }
 
-    pub(crate) fn connect(&mut self, member: usize) -> ConnectionId {
+    /// Until when a station cannot reach the leader, if a wall is between them.
+    pub(crate) fn walled_until(&self, now: Time, member: usize) -> Option<Time> {
+        let walls = self.walls.iter().filter(|wall| wall.until > now);
+        let own = walls.filter(|wall| wall.members.contains(&member));
+        own.map(|wall| wall.until).max()
+    }
+
+    pub(crate) fn connect(&mut self, peer: Peer) -> ConnectionId {
         self.connections += 1;
         let id = ConnectionId(self.connections);
         let slow = self.random.chance(self.weather.slow_percent);
         let link = Link {
-            member,
+            peer,
             pipes: Default::default(),
             open: [true; 2],
             severed: false,
             died: false,
             byte_ns: if slow { self.weather.slow_ns } else { 0 },
+            swallows: [false; 2],
         };
         self.links.insert(id, link);
         id
@@ -127,20 +173,31 @@ impl Network {
         to: Side,
         message: &M,
     ) -> Option<Time> {
-        let delay = self.delay();
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes).expect("the protocol bounds its messages");
+        self.send_bytes(now, id, to, bytes)
+    }
+
+    /// Puts a frame under way, whatever is in it.
+    pub(crate) fn send_bytes(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        to: Side,
+        bytes: Vec<u8>,
+    ) -> Option<Time> {
+        let delay = self.delay(now);
         let link = self.links.get_mut(&id)?;
         if link.severed || !link.open[to as usize] {
             return None;
         }
-        let mut bytes = Vec::new();
-        frame::encode(message, &mut bytes).expect("the protocol bounds its messages");
         let pipe = &mut link.pipes[to as usize];
         pipe.departed = now.max(pipe.departed) + Span(link.byte_ns * bytes.len() as u64);
         pipe.arrived = pipe.arrived.max(pipe.departed + delay);
         pipe.bytes += bytes.len();
         self.bytes += bytes.len() as u64;
         pipe.frames.push_back(bytes);
-        Some(pipe.arrived)
+        (!link.swallows[to as usize]).then_some(pipe.arrived)
     }
 
     /// The frame that has arrived, unless it was lost.
@@ -159,8 +216,8 @@ impl Network {
             .is_none_or(|link| link.pipes[Side::Station as usize].bytes < self.weather.window_bytes)
     }
 
-    pub(crate) fn member(&self, id: ConnectionId) -> Option<usize> {
-        self.links.get(&id).map(|link| link.member)
+    pub(crate) fn peer(&self, id: ConnectionId) -> Option<Peer> {
+        self.links.get(&id).map(|link| link.peer)
     }
 
     /// This end closes. Answers when the other one will know; what it had sent arrives before, unless
@@ -172,14 +229,15 @@ impl Network {
         side: Side,
         lossy: bool,
     ) -> Option<Time> {
-        let delay = self.delay();
+        let delay = self.delay(now);
         let link = self.links.get_mut(&id)?;
         link.open[side as usize] = false;
         if lossy {
             sever(link);
         }
         let other = side.other() as usize;
-        let when = link.open[other].then(|| link.pipes[other].arrived.max(now) + delay);
+        let is_told = link.open[other] && !link.swallows[other];
+        let when = is_told.then(|| link.pipes[other].arrived.max(now) + delay);
         self.sweep(id);
         when
     }
@@ -201,6 +259,31 @@ impl Network {
         let link = self.links.get_mut(&id)?;
         sever(link);
         Some(spans.map(|span| now + span))
+    }
+
+    /// Frames in these directions are held until `until`, and the stations cannot connect.
+    pub(crate) fn part(&mut self, members: Vec<usize>, sides: &[Side], until: Time) {
+        for link in self.links.values_mut() {
+            if matches!(link.peer, Peer::Member(member) if members.contains(&member)) {
+                for side in sides {
+                    let pipe = &mut link.pipes[*side as usize];
+                    pipe.arrived = pipe.arrived.max(until);
+                }
+            }
+        }
+        self.walls.push(Wall { members, until });
+    }
+
+    /// From now on what is sent towards this end vanishes, and so does the news of a close.
+    pub(crate) fn swallow(&mut self, id: ConnectionId, to: Side) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.swallows[to as usize] = true;
+        }
+    }
+
+    /// Until `until` links overtake each other.
+    pub(crate) fn squall(&mut self, until: Time) {
+        self.squall_until = until;
     }
 
     /// Nothing arrives at this end before `until`.

@@ -19,16 +19,20 @@ use plurix_protocol::station::{Miss, Outcome, State};
 use plurix_wire::message::CommitRefusal;
 use plurix_wire::{CommitId, PageNumber};
 
-use crate::member::Process;
+use crate::member::{Process, Role};
 use crate::oracle::blackbox::Outcome as Seen;
-use crate::oracle::{Attempt, Moment, Violation, demand, opacity};
+use crate::oracle::{Attempt, Moment, Violation, bank, demand, opacity};
 use crate::queue::Event;
-use crate::workload::{REGISTER_BYTES, Script, Step, fill, value};
+use crate::workload::{Author, REGISTER_BYTES, Script, Step, fill, value};
 use crate::world::{Phase, World};
 
 const ORACLE: &str = "program";
 /// A script is tried again so often before another one is drawn.
 const TRIES_MAX: u32 = 8;
+
+/// What a transaction takes that waits for nobody: without it, time would stand still for a program
+/// that only reads.
+const WORK: Span = Span::from_micros(20);
 
 /// Where a program stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +57,8 @@ pub(crate) struct Program {
     pub(crate) attempt: Attempt,
     /// The newest commit answered to anybody when it asked for the newest snapshot.
     strict: Option<Moment>,
+    /// The sum of the balances read so far.
+    total: i64,
     number: u64,
     /// Names the wake-up that counts.
     token: u64,
@@ -99,14 +105,33 @@ impl World {
         match process.program.at {
             At::Idle => self.ask_or_begin(index)?,
             At::Thinking => process.program.at = At::Running,
+            // It has waited for its answer for as long as it wanted to.
+            At::Committing if !process.station.is_answered() => return self.despair(index),
             At::Asking | At::Running | At::Missing(_) | At::Committing => {}
         }
         self.member_acts(index)
     }
 
+    /// A program gives up a commit without knowing what becomes of it. Its station is of no use any
+    /// more, and another one is opened.
+    fn despair(&mut self, index: usize) -> Result<(), Violation> {
+        self.program_is_gone(index);
+        if let Some(process) = &mut self.members[index].process {
+            process.station.give_up(&mut process.memory);
+            process.program.at = At::Idle;
+            self.tally.given_up += 1;
+            self.note(format_args!("station {index} gives up its commit"));
+        }
+        self.leave_member(index)
+    }
+
     /// Sometimes a program wants to see all that anybody has done so far; it may ask twice.
     fn ask_or_begin(&mut self, index: usize) -> Result<(), Violation> {
         let member = &mut self.members[index];
+        let leaves = self.plan.workload.leave_permille;
+        if self.phase == Phase::Chaos && member.random.below(1000) < leaves {
+            return self.leave_member(index);
+        }
         let percent = self.plan.workload.latest_percent;
         let Some(process) = &mut member.process else {
             return Ok(());
@@ -185,11 +210,14 @@ impl World {
         if program.tries == 0 || program.tries > TRIES_MAX {
             program.tries = 0;
             let workload = &self.plan.workload;
+            let writes = member.role != Role::Reader;
+            let who = Author { index, writes };
             program.script = match self.phase {
-                Phase::Chaos => Script::draw(workload, &mut member.random),
-                _ => Script::increment(workload, &mut member.random),
+                Phase::Chaos => Script::draw(workload, who, &mut member.random),
+                _ => Script::duty(workload, who, &mut member.random),
             };
         }
+        let kind = program.script.kind.name();
         program.tries += 1;
         program.number = member.attempts;
         program.next = 0;
@@ -199,8 +227,10 @@ impl World {
             answered_before,
             ..Attempt::default()
         };
+        program.total = 0;
         self.tally.attempts += 1;
-        self.note(format_args!("station {index} begins at {at}"));
+        *self.tally.scripts.entry(kind).or_default() += 1;
+        self.note(format_args!("station {index} begins {kind} at {at}"));
         Ok(())
     }
 
@@ -271,6 +301,11 @@ impl World {
             self.wake_after(index, span);
             return Ok(());
         }
+        if step == Step::Balanced {
+            let (total, at) = (program.total, program.attempt.at);
+            process.program.next += 1;
+            return bank::balanced(total, self.plan.workload.accounts, at);
+        }
         let value = value(index, program.number, program.next);
         let history = &mut self.history;
         let done = perform(process, &step, value, |attempt, range, seen| {
@@ -309,19 +344,27 @@ impl World {
         if writes.is_empty() {
             self.tally.read_only += 1;
             process.program.tries = 0;
+            let is_duty = self.phase == Phase::Duties && self.members[index].role == Role::Reader;
+            self.members[index].duties_done += u32::from(is_duty);
             self.transaction_ends(index, Seen::Committed);
             return self.give_up(index, "only read");
         }
         let reads = process.memory.read_set();
         process.station.commit(reads, writes);
         process.program.at = At::Committing;
+        let workload = &self.plan.workload;
+        let member = &mut self.members[index];
+        if self.phase == Phase::Chaos && member.random.below(1000) < workload.give_up_permille {
+            let patience = member.random.micros(workload.patience_us.clone());
+            self.wake_after(index, patience);
+        }
     }
 
     fn give_up(&mut self, index: usize, why: &str) {
         self.transaction_ends(index, Seen::NotHappened);
         if let Some(process) = &mut self.members[index].process {
             process.station.abort(&mut process.memory);
-            self.rest(index, why);
+            self.rest(index, why, WORK);
         }
     }
 
@@ -332,15 +375,15 @@ impl World {
         }
     }
 
-    /// The transaction is over: pauses before the next one.
-    fn rest(&mut self, index: usize, why: &str) {
+    /// The transaction is over: pauses before the next one, so long at least.
+    fn rest(&mut self, index: usize, why: &str, least: Span) {
         let member = &mut self.members[index];
         if let Some(process) = &mut member.process {
             process.program.at = At::Idle;
             let pause = member.random.micros(self.plan.workload.pause_us.clone());
             let more = Span(pause.0 * u64::from(process.program.tries));
             self.note(format_args!("station {index} {why}"));
-            self.wake_after(index, more);
+            self.wake_after(index, more.max(least));
         }
     }
 
@@ -394,7 +437,7 @@ impl World {
                 self.oracles.heed(seen)?;
             }
         }
-        self.rest(index, &why);
+        self.rest(index, &why, Span(0));
         Ok(())
     }
 }
@@ -439,7 +482,22 @@ fn perform(
             attempt.own.extend(range.clone().zip(bytes));
             return Ok(Ok(()));
         }
-        Step::Think(_) => return Ok(Ok(())),
+        Step::Think(_) | Step::Balanced => return Ok(Ok(())),
+        Step::Tally(offset) => {
+            let slice = heap.read_slice::<u8>(*offset, REGISTER_BYTES as usize)?;
+            let seen: [u8; 8] = slice.try_into().expect("a register was read");
+            let checked = check(attempt, register(*offset), &seen);
+            attempt.reads.push(register(*offset));
+            let balance = i64::from_le_bytes(seen);
+            process.program.total = process.program.total.wrapping_add(balance);
+            return Ok(checked);
+        }
+        Step::Add(offset, amount) => {
+            let cell = heap.open::<[u8; 8]>(*offset)?;
+            let sum = i64::from_le_bytes(*cell).wrapping_add(*amount);
+            let new = sum.to_le_bytes();
+            (register(*offset), new, std::mem::replace(cell, new))
+        }
         Step::Modify(offset) => {
             let register = register(*offset);
             let cell = heap.open::<[u8; 8]>(*offset)?;

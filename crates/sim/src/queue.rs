@@ -32,6 +32,8 @@ pub(crate) enum Event {
     LeaderTick { life: u64 },
     /// The log's sync returns.
     Synced { life: u64 },
+    /// A station's process is killed, whichever it is.
+    Crash { member: usize },
     /// A station is started again.
     StartMember { member: usize },
     /// The leader is started again.

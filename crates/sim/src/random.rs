@@ -17,6 +17,9 @@ pub(crate) enum Purpose {
     Canary,
     Audit,
     History,
+    Clocks,
+    Strangers,
+    Decay,
     /// The program of one station.
     Program(usize),
 }
@@ -35,6 +38,9 @@ impl Random {
             Purpose::Canary => 4,
             Purpose::Audit => 5,
             Purpose::History => 6,
+            Purpose::Clocks => 7,
+            Purpose::Strangers => 8,
+            Purpose::Decay => 9,
             Purpose::Program(station) => 16 + station as u64,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -7,6 +7,7 @@
 //!                             converged?  <-----------  Rest: nobody begins anything
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use plurix_protocol::station::State;
@@ -16,15 +17,18 @@ use plurix_wire::{PAGE_BYTES, StationId};
 use serde::Serialize;
 
 use crate::canary::{Canary, Planter};
+use crate::clock::Clock;
 use crate::history::History;
 use crate::member::Member;
-use crate::network::{Network, Side};
+use crate::nemesis::{Pace, Traps};
+use crate::network::{Network, Peer, Side};
 use crate::oracle::{Oracles, Violation, convergence, demand};
 use crate::plan::Plan;
 use crate::program::At;
 use crate::queue::{Event, Queue};
 use crate::random::{Purpose, Random};
 use crate::server::Server;
+use crate::stranger::Strangers;
 use crate::trace::Trace;
 
 /// Commits that each station must get done once the faults are over.
@@ -71,12 +75,28 @@ pub struct Tally {
     pub lost: u64,
     /// Commits that nobody could tell the fate of.
     pub unknown: u64,
+    /// Commits that programs gave up before they were answered.
+    pub given_up: u64,
     /// Faults of all kinds.
     pub faults: u64,
+    /// Faults of each kind.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// Transactions begun by each kind of script.
+    pub scripts: BTreeMap<&'static str, u64>,
     /// Ends of a leader's process.
     pub leader_ends: u64,
     /// Crashes of stations.
     pub crashes: u64,
+    /// Stations that ended in order.
+    pub leaves: u64,
+    /// Sessions refused because there were as many stations as may be.
+    pub full: u64,
+    /// Flipped bits of the log that a page server noticed.
+    pub decay_noticed: u64,
+    /// Flipped bits that changed nothing.
+    pub decay_harmless: u64,
+    /// What strangers said that the leader refused.
+    pub strangers_refused: u64,
     /// Bytes sent over all connections.
     pub bytes: u64,
     /// Histories for which the black-box check found an order.
@@ -85,6 +105,12 @@ pub struct Tally {
     pub undecided: u64,
     /// Histories that were not judged, because the heap went back.
     pub went_back: u64,
+}
+
+/// A clock as the plan has it.
+fn clock(plan: &Plan, random: &mut Random) -> Clock {
+    let shown = Time(random.below(1 << 50));
+    Clock::new(shown, random.within(plan.clock_permille.clone()))
 }
 
 /// The cluster.
@@ -102,6 +128,10 @@ pub(crate) struct World {
     pub(crate) chance: Random,
     pub(crate) disk: Random,
     pub(crate) audit: Random,
+    pub(crate) clocks: Random,
+    pub(crate) decay: Random,
+    pub(crate) traps: Traps,
+    pub(crate) strangers: Strangers,
     pub(crate) trace: Trace,
     pub(crate) tally: Tally,
     pub(crate) phase: Phase,
@@ -119,19 +149,24 @@ impl World {
         let mut plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
         plan.draw_history(&mut Random::new(seed, Purpose::History));
         let mut trace = Trace::new(print);
-        trace.note(Time(0), format_args!("seed {seed}: {plan:?}"));
+        trace.note(Time(0), format_args!("seed {seed}: {plan}"));
+        trace.note(Time(0), format_args!("{plan:?}"));
+        let mut clocks = Random::new(seed, Purpose::Clocks);
         let members = (0..plan.stations)
             .map(|index| {
                 let number = plan.numbered.then_some(StationId(index as u32 + 1));
-                Member::new(number, Random::new(seed, Purpose::Program(index)))
+                let random = Random::new(seed, Purpose::Program(index));
+                let clock = clock(&plan, &mut clocks);
+                Member::new(number, plan.role(index), clock, random)
             })
             .collect();
+        let clock = clock(&plan, &mut clocks);
         let weather = plan.weather.clone();
         Self {
             now: Time(0),
             queue: Queue::default(),
             network: Network::new(weather, Random::new(seed, Purpose::Network)),
-            server: Server::new(&plan),
+            server: Server::new(&plan, clock),
             members,
             oracles: Oracles::default(),
             history: plan.workload.aligned.then(History::default),
@@ -139,6 +174,10 @@ impl World {
             chance: Random::new(seed, Purpose::Faults),
             disk: Random::new(seed, Purpose::Disk),
             audit: Random::new(seed, Purpose::Audit),
+            clocks,
+            decay: Random::new(seed, Purpose::Decay),
+            traps: Traps::default(),
+            strangers: Strangers::new(Random::new(seed, Purpose::Strangers)),
             trace,
             tally: Tally::default(),
             phase: Phase::Chaos,
@@ -162,6 +201,10 @@ impl World {
         self.queue.push(self.now + self.plan.chaos, Event::Heal);
         let mut at_once = 0;
         while let Some((time, event)) = self.queue.pop() {
+            if let Some(later) = self.deferred(time, &event) {
+                self.queue.push(later, event);
+                continue;
+            }
             at_once = if time > self.now { 0 } else { at_once + 1 };
             demand!(
                 at_once < EVENTS_AT_ONCE_MAX,
@@ -203,10 +246,7 @@ impl World {
     }
 
     fn dispatch(&mut self, event: Event) -> Result<(), Violation> {
-        if let Some(thaw) = self.frozen_until(&event) {
-            self.queue.push(thaw, event);
-            return Ok(());
-        }
+        self.takes_time(&event);
         match event {
             Event::Deliver(connection, side) => self.deliver(connection, side),
             Event::Closed(connection, side) => self.closed(connection, side),
@@ -231,6 +271,12 @@ impl World {
             }
             Event::LeaderTick { life } if life == self.server.life => self.leader_tick(),
             Event::Synced { life } if life == self.server.life => self.leader_synced(),
+            Event::Crash { member } => {
+                if self.chaos {
+                    self.crash_member(member);
+                }
+                Ok(())
+            }
             Event::StartMember { member } => self.start_member(member),
             Event::StartLeader => self.start_leader(),
             Event::DiskFree => {
@@ -262,59 +308,84 @@ impl World {
         self.members[member].life == life
     }
 
-    /// When the process that the event happens to will notice it, if it is frozen.
-    fn frozen_until(&self, event: &Event) -> Option<Time> {
-        let thaw = match *event {
+    /// The process that the event happens to: until when it is frozen, and how slow it is.
+    fn victim(&mut self, event: &Event) -> Option<(Time, &mut Pace)> {
+        let member = match *event {
             Event::Deliver(_, Side::Leader)
             | Event::Closed(_, Side::Leader)
             | Event::LeaderTick { .. }
-            | Event::Synced { .. } => self.server.frozen_until,
-            Event::Deliver(connection, Side::Station)
-            | Event::Closed(connection, Side::Station) => {
-                self.members[self.network.member(connection)?].frozen_until
+            | Event::Synced { .. } => {
+                return Some((self.server.frozen_until, &mut self.server.pace));
             }
+            Event::Deliver(connection, Side::Station)
+            | Event::Closed(connection, Side::Station) => match self.network.peer(connection)? {
+                Peer::Member(member) => member,
+                Peer::Stranger => return None,
+            },
             Event::Connect { member, .. }
             | Event::Wake { member, .. }
             | Event::Service { member, .. }
-            | Event::MemberTick { member, .. } => self.members[member].frozen_until,
+            | Event::MemberTick { member, .. } => member,
             _ => return None,
         };
-        (thaw > self.now).then_some(thaw)
+        let member = &mut self.members[member];
+        Some((member.frozen_until, &mut member.pace))
+    }
+
+    /// When the process that the event happens to will notice it, if it is not now.
+    fn deferred(&mut self, now: Time, event: &Event) -> Option<Time> {
+        let (frozen_until, pace) = self.victim(event)?;
+        let later = frozen_until.max(pace.busy_until());
+        (later > now).then_some(later)
+    }
+
+    fn takes_time(&mut self, event: &Event) {
+        let now = self.now;
+        if let Some((_, pace)) = self.victim(event) {
+            pace.took(now);
+        }
     }
 
     fn deliver(&mut self, connection: ConnectionId, side: Side) -> Result<(), Violation> {
-        let Some(member) = self.network.member(connection) else {
+        let Some(peer) = self.network.peer(connection) else {
             return Ok(());
         };
         let Some(bytes) = self.network.receive(connection, side) else {
             return Ok(());
         };
-        match side {
-            Side::Leader => self.leader_receives(connection, &bytes),
-            Side::Station if self.plan.library.is_some() => {
+        match (side, peer) {
+            (Side::Leader, Peer::Member(_)) => return self.leader_receives(connection, &bytes),
+            (Side::Leader, Peer::Stranger) => {
+                return self.leader_hears_stranger(connection, &bytes);
+            }
+            (Side::Station, Peer::Member(member)) if self.plan.library.is_some() => {
                 self.library_hears(member, connection, Some(bytes))?;
-                self.leader_writable(connection)
             }
-            Side::Station => {
+            (Side::Station, Peer::Member(member)) => {
                 self.member_receives(connection, member, &bytes)?;
-                self.leader_writable(connection)
             }
+            (Side::Station, Peer::Stranger) => self.stranger_receives(connection, &bytes)?,
         }
+        self.leader_writable(connection)
     }
 
     fn closed(&mut self, connection: ConnectionId, side: Side) -> Result<(), Violation> {
-        let Some(member) = self.network.member(connection) else {
+        let Some(peer) = self.network.peer(connection) else {
             return Ok(());
         };
         let Some(died) = self.network.closed(connection, side) else {
             return Ok(());
         };
-        match side {
-            Side::Leader => self.tell_leader(leader::Event::Closed { connection, died }),
-            Side::Station if self.plan.library.is_some() => {
+        match (side, peer) {
+            (Side::Leader, _) => self.tell_leader(leader::Event::Closed { connection, died }),
+            (Side::Station, Peer::Member(member)) if self.plan.library.is_some() => {
                 self.library_hears(member, connection, None)
             }
-            Side::Station => self.member_closed(connection, member),
+            (Side::Station, Peer::Member(member)) => self.member_closed(connection, member),
+            (Side::Station, Peer::Stranger) => {
+                self.strangers.forget(connection);
+                Ok(())
+            }
         }
     }
 

@@ -97,6 +97,11 @@ impl History {
         }
     }
 
+    /// What is counted against the bound.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Remembers commit `number`, which replaced what `undo` holds, and forgets what no longer
     /// fits; at least one commit is kept.
     pub(crate) fn push(&mut self, number: CommitNumber, writes: &WriteSet, undo: &[u8]) {

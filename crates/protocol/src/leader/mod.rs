@@ -290,6 +290,19 @@ impl Leader {
         self.pages.image(page).map(|image| &**image)
     }
 
+    /// Bytes that the history takes. For oracles.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.history.bytes()
+    }
+
+    /// The most outcomes that are kept for one station. For oracles.
+    #[must_use]
+    pub fn outcomes_kept(&self) -> usize {
+        let kept = self.members.iter().map(|(_, state)| state.outcomes.kept());
+        kept.max().unwrap_or(0)
+    }
+
     /// A connection for which [`batch`](Self::batch) has something to say now. Each is named once
     /// until it has been asked or [`writable`](Self::writable) names it again.
     pub fn flushable(&mut self, now: Time) -> Option<ConnectionId> {

@@ -58,6 +58,11 @@ impl Outcomes {
         ))
     }
 
+    /// How many outcomes there are.
+    pub(crate) fn kept(&self) -> usize {
+        self.window.len()
+    }
+
     /// Remembers the fate of a new request.
     pub(crate) fn settle(&mut self, sequence: CommitSequence, outcome: Outcome) {
         assert!(sequence > self.newest, "a request is settled once");

@@ -23,7 +23,7 @@ use plurix_protocol::{ConnectionId, Span};
 use plurix_wire::message::{Request, ToLeader};
 use plurix_wire::{CommitId, Incarnation, PageNumber};
 
-use crate::network::Side;
+use crate::network::{Peer, Side};
 use crate::oracle::session::Sight;
 use crate::oracle::{Attempt, Moment, Violation, demand, opacity};
 use crate::queue::Event;
@@ -236,7 +236,8 @@ impl World {
     }
 
     fn tell_library(&mut self, index: usize) {
-        let is_up = self.server.process.is_some();
+        let is_walled = self.network.walled_until(self.now, index).is_some();
+        let is_up = self.server.process.is_some() && !is_walled;
         if let Some(library) = &self.members[index].library {
             library.machine.tell(self.now, is_up, self.phase);
         }
@@ -256,7 +257,7 @@ impl World {
             };
             match doing {
                 Doing::Connect(own) => {
-                    let connection = self.network.connect(index);
+                    let connection = self.network.connect(Peer::Member(index));
                     library.connection = Some((own, connection));
                     self.note(format_args!("station {index} connects as {connection:?}"));
                 }

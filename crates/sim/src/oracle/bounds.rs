@@ -1,19 +1,45 @@
-//! What the leader keeps for a station stays within its settings, however slow the station is.
+//! What the leader keeps for a station, what it remembers of the past, and what a station queues
+//! stay within their settings, however slow anybody is.
 //!
 //! Source: ARCHITECTURE.md, invariant 6.
 
-use plurix_protocol::leader::Settings;
+use plurix_protocol::Time;
+use plurix_protocol::leader::{self, Leader};
+use plurix_protocol::station::{self, Station};
 use plurix_wire::PAGE_BYTES;
 use plurix_wire::message::Status;
 
 use super::{Violation, demand};
+use crate::plan::Plan;
 
 const ORACLE: &str = "bounded memory";
 /// What bookkeeping may cost beside the bytes, for each page of the heap and item in flight.
 const SLACK_BYTES: u64 = 256;
 
 /// Judges what the leader says of itself.
-pub(crate) fn leader(status: &Status, settings: &Settings) -> Result<(), Violation> {
+pub(crate) fn leader(leader: &Leader, plan: &Plan) -> Result<(), Violation> {
+    let settings = &plan.leader;
+    // The newest commit is remembered even if it is longer: its bytes, those before, and a version
+    // for each of its pages.
+    let commit = 2 * plan.disk.commit_bytes_max + SLACK_BYTES;
+    let most = commit.max(settings.history_bytes_max as u64);
+    demand!(
+        leader.history_bytes() as u64 <= most,
+        ORACLE,
+        "the history takes {} bytes, the settings allow {most}",
+        leader.history_bytes()
+    );
+    demand!(
+        leader.outcomes_kept() <= settings.outcomes_max,
+        ORACLE,
+        "{} outcomes are kept for a station, the settings allow {}",
+        leader.outcomes_kept(),
+        settings.outcomes_max
+    );
+    backlogs(&leader.status(Time(0)), settings)
+}
+
+fn backlogs(status: &Status, settings: &leader::Settings) -> Result<(), Violation> {
     let pages = settings.heap_bytes / PAGE_BYTES as u64;
     // One item may take a queue beyond its bound: a commit, or a page with its whole history.
     let one = settings.history_bytes_max as u64 + (PAGE_BYTES as u64 + SLACK_BYTES) * 16;
@@ -40,6 +66,35 @@ pub(crate) fn leader(status: &Status, settings: &Settings) -> Result<(), Violati
     Ok(())
 }
 
+/// Judges what a station queues. Changes are merged when they exceed the setting, but never below
+/// one copy of each page; a page that has arrived brings its history with it, and what the leader
+/// sends as one group is taken as one.
+pub(crate) fn station(
+    station: &Station,
+    settings: &station::Settings,
+    leader: &leader::Settings,
+) -> Result<(), Violation> {
+    let heap = leader.heap_bytes / PAGE_BYTES as u64;
+    let pages = (station.pages_held() + station.pages_arrived()) as u64;
+    demand!(
+        pages <= 2 * heap,
+        ORACLE,
+        "a station has {pages} pages of a heap of {heap}"
+    );
+    let history = leader.history_bytes_max as u64;
+    let whole = pages * (PAGE_BYTES as u64 + SLACK_BYTES) + history;
+    let merged = (2 * whole).max(settings.queue_bytes_max as u64);
+    let group = leader.backlog_bytes_max as u64 + whole;
+    demand!(
+        station.queued_bytes() as u64 <= merged + group,
+        ORACLE,
+        "a station with {pages} pages queues {} bytes, the settings allow {}",
+        station.queued_bytes(),
+        merged + group
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::objects;
@@ -60,9 +115,9 @@ mod tests {
 
     #[test]
     fn more_than_the_settings_allow_is_noticed() {
-        let settings = Settings::new(4 * PAGE_BYTES as u64, Durability::Memory);
-        assert_eq!(leader(&status(4, 0), &settings), Ok(()));
-        objects(leader(&status(5, 0), &settings), "holds 5 pages");
-        objects(leader(&status(4, u64::MAX), &settings), "bytes wait");
+        let settings = leader::Settings::new(4 * PAGE_BYTES as u64, Durability::Memory);
+        assert_eq!(backlogs(&status(4, 0), &settings), Ok(()));
+        objects(backlogs(&status(5, 0), &settings), "holds 5 pages");
+        objects(backlogs(&status(4, u64::MAX), &settings), "bytes wait");
     }
 }

@@ -32,15 +32,18 @@
 //! # Ok::<(), oracle::Violation>(())
 //! ```
 
+pub(crate) mod bank;
 pub mod blackbox;
 pub(crate) mod bounds;
 pub(crate) mod convergence;
+pub(crate) mod decay;
 pub(crate) mod durability;
 mod model;
 pub mod numbering;
 pub mod opacity;
 pub mod serializability;
 pub mod session;
+pub(crate) mod strangers;
 #[cfg(test)]
 mod testing;
 

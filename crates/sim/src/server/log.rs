@@ -4,8 +4,8 @@
 use plurix_protocol::leader::{self, Durability};
 use plurix_wire::record::{Body, Record};
 
-use super::End;
-use crate::oracle::Violation;
+use super::{End, ORACLE};
+use crate::oracle::{Violation, demand};
 use crate::queue::Event;
 use crate::world::World;
 
@@ -30,7 +30,8 @@ impl World {
         };
         let number = process.store.last().number;
         let room = process.store.room();
-        process.leader.handle(self.now, leader::Event::Room(room));
+        let now = self.server.clock.at(self.now);
+        process.leader.handle(now, leader::Event::Room(room));
         let dead = self.server.is_dead();
         if appended.is_err() && !dead {
             self.note(format_args!("the log has failed"));
@@ -54,9 +55,9 @@ impl World {
     }
 
     /// In durable mode: has the log brought to disk while commits wait for it.
-    pub(super) fn sync_later(&mut self) {
+    pub(super) fn sync_later(&mut self) -> Result<(), Violation> {
         let Some(process) = &mut self.server.process else {
-            return;
+            return Ok(());
         };
         let durable = self.plan.leader.durability == Durability::Durable;
         // In memory mode a sync now and then costs nobody time, and must lose nothing either.
@@ -65,26 +66,49 @@ impl World {
             false => self.disk.chance(1),
         };
         if process.syncing.is_some() || !wanted {
-            return;
+            return Ok(());
         }
         let early = self.disk.chance(50).then(|| process.store.sync());
         let early = match early {
             Some(Ok(through)) => Some(through),
-            Some(Err(_)) => return self.end_leader(End::Exit),
+            Some(Err(_)) => return self.sync_failed(),
             None => None,
         };
         if let Some(through) = early {
             self.oracles.durability.synced(through);
         }
         process.syncing = Some(early);
-        let span = self.disk.micros(self.plan.disk.sync_us.clone());
+        let mut span = self.disk.micros(self.plan.disk.sync_us.clone());
+        if let Some(slow) = self.server.slow_sync.take() {
+            span = slow;
+            if self.disk.chance(50) {
+                // The process waits in the system call, as the real page server does.
+                self.server.frozen_until = self.server.frozen_until.max(self.now + span);
+            }
+        }
         let life = self.server.life;
         self.queue.push(self.now + span, Event::Synced { life });
         if let Some(through) = self.canary.early_answer(durable, &process.leader) {
-            process
-                .leader
-                .handle(self.now, leader::Event::Logged(through));
+            let now = self.server.clock.at(self.now);
+            process.leader.handle(now, leader::Event::Logged(through));
         }
+        Ok(())
+    }
+
+    /// A sync has failed, and what it should have brought on disk is unknown. The log must take
+    /// nothing more, even if the next sync would succeed, as that of Linux does.
+    fn sync_failed(&mut self) -> Result<(), Violation> {
+        self.server.machine.fail_syncs(false);
+        if let Some(process) = &mut self.server.process {
+            demand!(
+                process.store.sync().is_err(),
+                ORACLE,
+                "a sync succeeds after one has failed"
+            );
+        }
+        self.server.machine.fail_syncs(self.disk_fails);
+        self.end_leader(End::Exit);
+        Ok(())
     }
 
     /// The sync returns.
@@ -100,8 +124,7 @@ impl World {
             None => process.store.sync(),
         };
         let Ok(through) = synced else {
-            self.end_leader(End::Exit);
-            return Ok(());
+            return self.sync_failed();
         };
         self.oracles.durability.synced(through);
         self.tell_leader(leader::Event::Logged(through))

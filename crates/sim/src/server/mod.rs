@@ -7,6 +7,7 @@
 //!    +---- later -----+-------------+-------------------+
 //! ```
 
+mod decay;
 mod log;
 
 use std::collections::BTreeSet;
@@ -16,9 +17,11 @@ use plurix_protocol::leader::{self, Command, Durability, Leader};
 use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_store::simulated::{Granularity, Machine, SimulatedDisk};
 use plurix_store::{BootId, OpenError, Options, Store};
-use plurix_wire::message::{Item, ToLeader, ToStation};
+use plurix_wire::message::{Item, Status, ToLeader, ToStation};
 use plurix_wire::{ClusterId, CommitNumber, frame};
 
+use crate::clock::Clock;
+use crate::nemesis::Pace;
 use crate::network::Side;
 use crate::oracle::durability::Loss;
 use crate::oracle::{Violation, bounds, demand};
@@ -49,6 +52,12 @@ pub(crate) struct Server {
     /// Counts processes, to tell a dead one's events.
     pub(crate) life: u64,
     pub(crate) frozen_until: Time,
+    pub(crate) pace: Pace,
+    pub(crate) clock: Clock,
+    /// The next sync takes so long.
+    pub(crate) slow_sync: Option<Span>,
+    /// Bits have flipped when the next process starts.
+    pub(crate) decays: bool,
     loss: Loss,
     /// How often the disk had been used when it will let go of its process.
     doom: Option<u64>,
@@ -60,13 +69,13 @@ pub(crate) struct Process {
     pub(crate) leader: Leader,
     /// Connections whose window was full when there was something to send.
     blocked: BTreeSet<ConnectionId>,
-    tick_at: Option<Time>,
+    pub(crate) tick_at: Option<Time>,
     /// A sync is under way; it may have reached the disk already, through this commit.
     syncing: Option<Option<CommitNumber>>,
 }
 
 impl Server {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan, clock: Clock) -> Self {
         let mut options = Options::new(plan.leader.heap_bytes, CLUSTER, boot_id(1));
         options.segment_bytes = plan.disk.segment_bytes;
         options.commit_bytes_max = plan.disk.commit_bytes_max;
@@ -80,6 +89,10 @@ impl Server {
             process: None,
             life: 0,
             frozen_until: Time(0),
+            pace: Pace::default(),
+            clock,
+            slow_sync: None,
+            decays: false,
             loss: Loss::Killed { writing: false },
             doom: None,
         }
@@ -123,10 +136,14 @@ impl World {
         if self.server.process.is_some() {
             return Ok(());
         }
+        if std::mem::take(&mut self.server.decays) && self.decay()? {
+            return self.start_leader_later();
+        }
         let opened = Store::create_or_open(self.server.machine.disk(), self.server.options.clone());
         let mut store = match opened {
             Ok(store) => store,
             Err(OpenError::NoSpace { .. }) => return self.start_leader_later(),
+            Err(_) if self.disk_fails => return self.start_leader_later(),
             Err(error) => return Err(broken(error)),
         };
         let mut leader = Leader::new(self.plan.leader.clone());
@@ -156,7 +173,7 @@ impl World {
         if mode == Durability::Durable {
             self.oracles.durability.synced(leader.number());
         }
-        leader.start(self.now, term, generation);
+        leader.start(self.server.clock.at(self.now), term, generation);
         self.note(format_args!(
             "leader starts: {term} at {} of {:?}, {} records, torn {:?}",
             leader.number(),
@@ -208,6 +225,7 @@ impl World {
         self.server.doom = None;
         self.server.life += 1;
         self.server.frozen_until = Time(0);
+        self.server.pace = Pace::default();
         if self.server.process.take().is_none() {
             return;
         }
@@ -231,8 +249,9 @@ impl World {
 
     /// Hands an event to the leader and carries out what it wants.
     pub(crate) fn tell_leader(&mut self, event: leader::Event) -> Result<(), Violation> {
+        let now = self.server.clock.at(self.now);
         if let Some(process) = &mut self.server.process {
-            process.leader.handle(self.now, event);
+            process.leader.handle(now, event);
             self.pump_leader()?;
         }
         Ok(())
@@ -265,13 +284,16 @@ impl World {
     }
 
     pub(crate) fn leader_tick(&mut self) -> Result<(), Violation> {
+        let now = self.server.clock.at(self.now);
         let Some(process) = &mut self.server.process else {
             return Ok(());
         };
+        if process.tick_at.is_some_and(|tick| tick > self.now) {
+            return Ok(()); // Another one was scheduled since.
+        }
         process.tick_at = None;
-        process.leader.handle(self.now, leader::Event::Tick);
-        let status = process.leader.status(self.now);
-        bounds::leader(&status, &self.plan.leader)?;
+        process.leader.handle(now, leader::Event::Tick);
+        bounds::leader(&process.leader, &self.plan)?;
         self.pump_leader()
     }
 
@@ -289,9 +311,13 @@ impl World {
             }
         }
         self.flush()?;
-        self.sync_later();
+        self.sync_later()?;
         if let Some(process) = &mut self.server.process {
-            let due = process.leader.next_timeout().max(self.now);
+            let due = self
+                .server
+                .clock
+                .when(process.leader.next_timeout())
+                .max(self.now);
             if process.tick_at.is_none_or(|tick| due < tick) {
                 process.tick_at = Some(due);
                 let life = self.server.life;
@@ -301,11 +327,19 @@ impl World {
         Ok(())
     }
 
+    /// What the leader says of itself, if there is one.
+    pub(crate) fn status(&self) -> Option<Status> {
+        let now = self.server.clock.at(self.now);
+        let process = self.server.process.as_ref();
+        process.map(|process| process.leader.status(now))
+    }
+
     fn maintain(&mut self) {
+        let now = self.server.clock.at(self.now);
         if let Some(process) = &mut self.server.process {
-            process.store.maintain(Duration::from_nanos(self.now.0));
+            process.store.maintain(Duration::from_nanos(now.0));
             let room = process.store.room();
-            process.leader.handle(self.now, leader::Event::Room(room));
+            process.leader.handle(now, leader::Event::Room(room));
         }
         if self.server.is_dead() {
             self.end_leader(End::Kill);
@@ -326,9 +360,16 @@ impl World {
                     self.oracles.durability.revealed(model, mode, through)?;
                 }
                 self.note(format_args!("to {connection:?}: {}", brief(&message)));
+                self.strangers.told(connection, &message);
                 self.send(connection, Side::Station, &message);
             }
-            Command::SendStatus { .. } => {}
+            Command::SendStatus { connection } => {
+                if let Some(status) = self.status() {
+                    let message = ToStation::Status(Box::new(status));
+                    self.strangers.told(connection, &message);
+                    self.send(connection, Side::Station, &message);
+                }
+            }
             Command::Close { connection } => self.close(connection, Side::Leader, false),
             Command::Shutdown { .. } => {
                 if let Some(process) = self.server.process.take() {
@@ -354,22 +395,26 @@ impl World {
 
     /// Sends batches as far as the windows of the connections reach.
     fn flush(&mut self) -> Result<(), Violation> {
+        let now = self.server.clock.at(self.now);
         for _ in 0..FLUSHES_MAX {
             let Some(process) = &mut self.server.process else {
                 return Ok(());
             };
-            let Some(connection) = process.leader.flushable(self.now) else {
+            let Some(connection) = process.leader.flushable(now) else {
                 return Ok(());
             };
             if !self.network.has_room(connection) {
                 process.blocked.insert(connection);
                 continue;
             }
-            let Some(mut message) = process.leader.batch(self.now, connection) else {
+            let Some(mut message) = process.leader.batch(now, connection) else {
                 continue;
             };
             self.reveal(&message)?;
             self.note(format_args!("to {connection:?}: {}", brief(&message)));
+            if self.loses_answer(connection, &message) {
+                continue;
+            }
             self.canary.spoil_batch(&mut message);
             self.send(connection, Side::Station, &message);
         }

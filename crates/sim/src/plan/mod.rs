@@ -3,6 +3,9 @@
 //!
 //! Source: Groce, Zhang, Eide, Chen, Regehr, "Swarm Testing", ISSTA 2012.
 
+mod describe;
+mod mix;
+
 use std::ops::Range;
 
 use plurix_protocol::leader::{self, Durability};
@@ -10,9 +13,12 @@ use plurix_protocol::{Span, station};
 use plurix_wire::PAGE_BYTES;
 
 use crate::library;
+use crate::member::Role;
 use crate::nemesis::Fault;
 use crate::network::Weather;
 use crate::random::Random;
+use crate::workload::Kind;
+use mix::Mix;
 
 /// Pages of the heap; a script touches the first few of them.
 const HEAP_PAGES: u64 = 64;
@@ -25,7 +31,10 @@ const HISTORY_PERCENT: u64 = 25;
 /// Everything that a seed decides before the run begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    mix: Mix,
     pub(crate) stations: usize,
+    /// So many of them, the last ones, are observers; every other one of these never writes.
+    observers: usize,
     /// The stations run the library with these programs, rather than scripts.
     pub(crate) library: Option<library::Kind>,
     /// Stations ask for their number from the first join on.
@@ -44,6 +53,9 @@ pub(crate) struct Plan {
     /// Some of those that come after a crash ask for no number, and may be given that of a station
     /// which is only away.
     pub(crate) strangers: bool,
+    /// The rates of clocks that nothing disturbs, in thousandths. They differ so little that a
+    /// member that says something in time, by its own clock, is heard in time by every other.
+    pub(crate) clock_permille: Range<u64>,
 }
 
 /// The log's disk.
@@ -59,6 +71,11 @@ pub(crate) struct DiskPlan {
 pub(crate) struct Workload {
     /// Ranges consist of whole registers, so that each value tells who wrote it.
     pub(crate) aligned: bool,
+    /// The kinds of scripts, and how likely each is, relative to the others.
+    pub(crate) scripts: Vec<(Kind, u64)>,
+    pub(crate) accounts: u64,
+    /// Bytes from one account to the next.
+    pub(crate) account_stride: u64,
     pub(crate) pages: u64,
     /// Registers lie in so many lines of each page.
     pub(crate) lines: u64,
@@ -78,6 +95,12 @@ pub(crate) struct Workload {
     pub(crate) latest_percent: u64,
     pub(crate) evict_percent: u64,
     pub(crate) prefetch_percent: u64,
+    /// How many of a thousand transactions are preceded by the station's end in order.
+    pub(crate) leave_permille: u64,
+    /// How many of a thousand commits are given up if they are not answered in time, and that time
+    /// in microseconds.
+    pub(crate) give_up_permille: u64,
+    pub(crate) patience_us: Range<u64>,
     /// Between the steps of a slow transaction, in microseconds.
     pub(crate) think_us: Range<u64>,
     /// Between transactions, in microseconds.
@@ -86,28 +109,11 @@ pub(crate) struct Workload {
 
 impl Plan {
     pub(crate) fn draw(random: &mut Random) -> Self {
-        let durability = random.pick(&[Durability::Memory, Durability::Durable]);
+        let mix = Mix::draw(random);
+        let stations = mix.stations(random);
         let heartbeat = Span::from_millis(random.within(5..30));
         let library = random.chance(30).then(|| random.pick(&library::Kind::ALL));
-        let heap_pages = match library {
-            Some(_) => LIBRARY_HEAP_PAGES,
-            None => HEAP_PAGES,
-        };
-        let mut leader = leader::Settings::new(heap_pages * PAGE_BYTES as u64, durability);
-        leader.recent_pages = random.log_within(1..64) as usize;
-        leader.history_bytes_max = random.log_within(1..1 << 20) as usize;
-        leader.backlog_bytes_max = random.log_within(256..1 << 20) as usize;
-        leader.batch_bytes = random.log_within(1..1 << 18) as usize;
-        leader.outcomes_max = random.within(1..8) as usize;
-        leader.heartbeat = heartbeat;
-        leader.silence_max = Span(heartbeat.0 * random.within(4..10));
-        leader.resume_max = Span(heartbeat.0 * random.within(2..10));
-        leader.stream_delay = random.pick(&[
-            Span(0),
-            Span::from_micros(50),
-            Span::from_micros(300),
-            Span::from_millis(5),
-        ]);
+        let leader = leader(stations, heartbeat, library.is_some(), random);
         let station = station::Settings {
             heartbeat: Span(heartbeat.0 * random.within(1..3)),
             silence_max: leader.silence_max,
@@ -117,12 +123,17 @@ impl Plan {
         };
         let commit_bytes_max = match library {
             Some(_) => 256 << 10,
-            None => 16 << 10,
+            None => random.pick(&[8 << 10, 16 << 10]),
         };
         let least = (commit_bytes_max + 1024) * 16 / 15;
         Self {
-            stations: random.pick(&[1, 2, 2, 3, 3, 4, 5, 8]),
+            mix,
+            stations,
             library,
+            observers: match random.chance(25) && library.is_none() {
+                true => random.below(stations as u64) as usize,
+                false => 0,
+            },
             numbered: random.chance(50),
             leader,
             station,
@@ -133,12 +144,61 @@ impl Plan {
                 commit_bytes_max,
                 sync_us: random.pick(&[20, 200, 2000]).into_range(),
             },
-            faults: faults(random),
-            chaos: Span::from_millis(random.within(200..1500)),
+            faults: mix.faults(random),
+            chaos: mix.chaos(random),
             audit_percent: random.pick(&[0, 5, 30]),
             strangers: random.pick(&[false, true, false]),
+            clock_permille: random
+                .pick(&[(1000, 1001), (999, 1002), (800, 1300)])
+                .into_range(),
         }
     }
+
+    /// What a station is for.
+    pub(crate) fn role(&self, index: usize) -> Role {
+        match self.stations - index {
+            rest if rest > self.observers => Role::Worker,
+            rest if rest % 2 == 0 => Role::Observer,
+            _ => Role::Reader,
+        }
+    }
+}
+
+fn leader(
+    stations: usize,
+    heartbeat: Span,
+    is_library: bool,
+    random: &mut Random,
+) -> leader::Settings {
+    let durability = random.pick(&[Durability::Memory, Durability::Durable]);
+    let heap_pages = match is_library {
+        true => LIBRARY_HEAP_PAGES,
+        false => HEAP_PAGES,
+    };
+    let heap_bytes = heap_pages * PAGE_BYTES as u64;
+    let mut leader = leader::Settings::new(heap_bytes, durability);
+    // Where it is full, who comes back must wait until its predecessor is given up. The library
+    // does not wait: its user is told.
+    if !is_library {
+        leader.stations_max = stations as u32 + random.pick(&[0, 1, 2, 1000]);
+    }
+    leader.recent_pages = random.log_within(1..64) as usize;
+    leader.history_bytes_max = random.log_within(1..1 << 20) as usize;
+    leader.backlog_bytes_max = random.log_within(256..1 << 20) as usize;
+    // Each page of the heap may be under way to a station, with all that happened to it since.
+    leader.answer_bytes_max = 2 * (heap_bytes as usize + leader.history_bytes_max) + (64 << 10);
+    leader.batch_bytes = random.log_within(1..1 << 18) as usize;
+    leader.outcomes_max = random.within(1..8) as usize;
+    leader.heartbeat = heartbeat;
+    leader.silence_max = Span(heartbeat.0 * random.within(4..10));
+    leader.resume_max = Span(heartbeat.0 * random.within(2..10));
+    leader.stream_delay = random.pick(&[
+        Span(0),
+        Span::from_micros(50),
+        Span::from_micros(300),
+        Span::from_millis(5),
+    ]);
+    leader
 }
 
 impl Plan {
@@ -147,6 +207,9 @@ impl Plan {
     pub(crate) fn draw_history(&mut self, random: &mut Random) {
         if self.library.is_none() && random.chance(HISTORY_PERCENT) {
             self.workload.aligned = true;
+            self.workload
+                .scripts
+                .retain(|(kind, _)| kind.writes_unique_values());
             if random.chance(50) {
                 self.workload.pause_us = random.pick(&[(500, 5_000), (5_000, 60_000)]).into_range();
             }
@@ -193,8 +256,13 @@ fn workload(random: &mut Random) -> Workload {
             random.within(1..most + 1)
         }
     };
+    // Accounts lie in one line, in several, or on several pages.
+    let (account_stride, accounts_max) = random.pick(&[(8, 64), (64, 64), (512, 32), (4096, 8)]);
     Workload {
         aligned: false,
+        scripts: scripts(random),
+        accounts: random.within(2..accounts_max + 1),
+        account_stride,
         pages: random.pick(&[2, 3, 5, 8, 12, 40]),
         lines: random.pick(&[1, 2, 8, 64]),
         registers: random.pick(&[1, 2, 8]),
@@ -210,6 +278,9 @@ fn workload(random: &mut Random) -> Workload {
         latest_percent: random.pick(&[0, 0, 20]),
         evict_percent: random.pick(&[0, 5, 50]),
         prefetch_percent: random.pick(&[0, 0, 10]),
+        leave_permille: random.pick(&[0, 0, 5, 50]),
+        give_up_permille: random.pick(&[0, 0, 10, 100]),
+        patience_us: random.pick(&[(1, 200), (100, 20_000)]).into_range(),
         think_us: random
             .pick(&[(1, 100), (50, 2_000), (100, 50_000)])
             .into_range(),
@@ -217,11 +288,18 @@ fn workload(random: &mut Random) -> Workload {
     }
 }
 
-fn faults(random: &mut Random) -> Vec<(Fault, Span)> {
-    let mut chosen = Vec::new();
-    for fault in Fault::ALL {
-        if random.chance(40) {
-            chosen.push((fault, Span::from_millis(random.log_within(8..512))));
+/// One kind of script alone, or some of them side by side.
+fn scripts(random: &mut Random) -> Vec<(Kind, u64)> {
+    if random.chance(30) {
+        return vec![(Kind::Registers, 1)];
+    }
+    if random.chance(30) {
+        return vec![(random.pick(&Kind::ALL), 1)];
+    }
+    let mut chosen = vec![(Kind::Registers, 1)];
+    for kind in Kind::ALL {
+        if random.chance(30) {
+            chosen.push((kind, random.within(1..5)));
         }
     }
     chosen

@@ -1,5 +1,13 @@
-//! What a station's program does: short scripts of reads and writes on a few registers, each value
-//! written unique in the run.
+//! What a station's program does: scripts of reads and writes. Registers get values that are unique
+//! in the run, so that what was read tells who wrote it; accounts and counters get sums.
+//!
+//! ```text
+//!   pages 0..40       44..52     56        57               58
+//!   registers         accounts   counter   a line for each  few lines,
+//!                                          station          overwritten
+//! ```
+
+mod scripts;
 
 use std::ops::Range;
 
@@ -8,6 +16,7 @@ use plurix_wire::{LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 
 use crate::plan::Workload;
 use crate::random::Random;
+pub(crate) use scripts::Kind;
 
 /// Bytes of a register.
 pub(crate) const REGISTER_BYTES: u64 = 8;
@@ -27,33 +36,66 @@ pub(crate) enum Step {
     Restored(u64),
     /// Overwrites a range without reading it.
     Blind(Range<u64>),
+    /// Adds to the number in a register.
+    Add(u64, i64),
+    /// Adds the number in a register to the total of this attempt.
+    Tally(u64),
+    /// The total must be that of all accounts.
+    Balanced,
     /// Does nothing for a while.
     Think(Span),
+}
+
+/// Whose script it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Author {
+    /// The index of the station.
+    pub(crate) index: usize,
+    /// Whether it may write.
+    pub(crate) writes: bool,
 }
 
 /// One transaction; run again with new values when it is refused.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script {
+    pub(crate) kind: Kind,
     pub(crate) steps: Vec<Step>,
     /// The program changes its mind at the end.
     pub(crate) abort: bool,
 }
 
 impl Script {
-    pub(crate) fn draw(workload: &Workload, random: &mut Random) -> Self {
-        let read_only = random.chance(workload.read_only_percent);
-        let count = random.within(1..workload.steps_max + 1);
-        let steps = (0..count).map(|_| step(workload, read_only, random));
+    pub(crate) fn draw(workload: &Workload, author: Author, random: &mut Random) -> Self {
+        let weights = workload
+            .scripts
+            .iter()
+            .map(|(_, weight)| weight)
+            .sum::<u64>();
+        let mut ticket = random.below(weights.max(1));
+        let chosen = workload.scripts.iter().find(|(_, weight)| {
+            let is_here = ticket < *weight;
+            ticket = ticket.wrapping_sub(*weight);
+            is_here
+        });
+        let kind = chosen.map_or(Kind::default(), |(kind, _)| *kind);
         Self {
-            steps: steps.collect(),
+            kind,
+            steps: kind.steps(workload, author, random),
             abort: random.chance(workload.abort_percent),
         }
     }
 
-    /// One increment, for the time after the faults: everybody must get it done.
-    pub(crate) fn increment(workload: &Workload, random: &mut Random) -> Self {
+    /// One increment, for the time after the faults: everybody must get it done. Who never writes
+    /// reads.
+    pub(crate) fn duty(workload: &Workload, author: Author, random: &mut Random) -> Self {
+        let at = register(workload, random);
+        let step = match author.writes {
+            true => Step::Modify(at),
+            false => Step::Read(at..at + REGISTER_BYTES),
+        };
         Self {
-            steps: vec![Step::Modify(register(workload, random))],
+            kind: Kind::Registers,
+            steps: vec![step],
             abort: false,
         }
     }
