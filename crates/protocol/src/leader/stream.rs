@@ -149,13 +149,15 @@ impl Stream {
         // Mostly all of the queue leaves; of a long one the batch takes a part.
         let mut items = Vec::with_capacity(self.queue.len().min(ITEMS_MAX));
         let mut room = sender.batch_bytes as isize;
+        let mut sent = CommitNumber(0);
         while room > 0
             && self
                 .queue
                 .front()
                 .is_some_and(|(number, _)| *number <= sender.logged)
         {
-            let (_, item) = self.queue.pop_front().expect("checked above");
+            let (number, item) = self.queue.pop_front().expect("checked above");
+            sent = number;
             let bytes = cost(&item);
             match item {
                 Item::Delta(_) => self.delta_bytes -= bytes,
@@ -164,25 +166,31 @@ impl Stream {
             room -= bytes as isize;
             items.push(item);
         }
-        let drained = self
-            .queue
-            .front()
-            .is_none_or(|(number, _)| *number > sender.logged);
-        let last = drained && self.refresh(sender.logged, heap, &mut items, room);
+        let waiting = self.queue.front().map(|(number, _)| *number);
+        let (last, through) = match waiting.filter(|number| *number <= sender.logged) {
+            // A group ends before the next commit. One that ended only when nothing waits might
+            // never end for a station that is just fast enough, and grow there without bound.
+            Some(next) if sent < next && self.stale.is_none() => (true, CommitNumber(next.0 - 1)),
+            Some(_) => (false, sender.logged),
+            None => {
+                let last = self.refresh(sender.logged, heap, &mut items, room);
+                (last, sender.logged)
+            }
+        };
         if items.is_empty() && !last {
             return None;
         }
         self.open = !last;
         if last {
-            assert!(self.announced <= sender.logged, "a stream never goes back");
-            self.announced = sender.logged;
+            assert!(self.announced <= through, "a stream never goes back");
+            self.announced = through;
         }
         self.sequence = self.sequence.next();
         Some(Batch {
             term: sender.term,
             generation: sender.generation,
             sequence: self.sequence,
-            through: sender.logged,
+            through,
             last,
             items,
         })
@@ -317,6 +325,27 @@ mod tests {
         );
         assert!(!behind.stream.has_news(sender(2)));
         assert_eq!(behind.batch(3).unwrap().items.len(), 1);
+    }
+
+    #[test]
+    fn a_group_ends_although_more_waits() {
+        let mut behind = Behind::new(3, usize::MAX);
+        for number in 1..=3 {
+            behind.commit(usize::MAX);
+            let heap = Heap {
+                pages: &behind.pages,
+                history: &behind.history,
+                number: CommitNumber(behind.commits),
+            };
+            let small = Sender {
+                batch_bytes: 1,
+                ..sender(behind.commits)
+            };
+            let batch = behind.stream.batch(small, heap).unwrap();
+            assert_eq!((batch.items.len(), batch.last), (1, true));
+            assert_eq!(batch.through, CommitNumber(number));
+            assert!(behind.stream.has_news(small));
+        }
     }
 
     #[test]
