@@ -7,8 +7,13 @@ use pair::{HEAP_BYTES, Pair, byte, line};
 use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::station::{self, Miss, Outcome, Station};
 use plurix_protocol::{ConnectionId, Time};
-use plurix_wire::message::{CommitRefusal, Join, Resume, SessionRefusal, ToLeader, ToStation};
-use plurix_wire::{CommitNumber, Generation, Incarnation, PAGE_BYTES, PageNumber, StationId, Term};
+use plurix_wire::message::{
+    Batch, CommitRefusal, Item, Join, Lines, Resume, SessionRefusal, ToLeader, ToStation, Welcome,
+};
+use plurix_wire::{
+    CommitNumber, Generation, Incarnation, LINE_BYTES, PAGE_BYTES, PageNumber, StationId,
+    StreamSequence, Term, WriteSetBuilder,
+};
 
 /// Fetches a page for the running transaction.
 fn fetch(pair: &mut Pair, index: usize, page: u32) {
@@ -143,6 +148,51 @@ fn what_is_no_longer_queued_is_not_counted() {
     pair.stations[1].disconnected();
     pair.stations[1].connected(Time(1));
     assert_eq!(pair.stations[1].queued_bytes(), 0, "the group is lost");
+}
+
+/// A batch of a group that does not end with it, with one line of each of two pages.
+fn hot_lines(sequence: u64, value: u8) -> ToStation {
+    let lines = |page| {
+        let mut writes = WriteSetBuilder::new();
+        writes.push(PageNumber(page), 0, &[value; LINE_BYTES]);
+        Item::Lines(Box::new(Lines {
+            number: CommitNumber(sequence),
+            writes: writes.finish(),
+        }))
+    };
+    ToStation::Batch(Batch {
+        term: Term(1),
+        generation: Generation(0),
+        sequence: StreamSequence(sequence),
+        through: CommitNumber(sequence),
+        last: false,
+        items: vec![lines(3), lines(4)],
+    })
+}
+
+#[test]
+fn lines_that_come_again_and_again_are_kept_once() {
+    let mut station = Station::new(station::Settings::default());
+    station.connected(Time(0));
+    let welcome = ToStation::Welcome(Welcome {
+        station: StationId(1),
+        incarnation: Incarnation(1),
+        term: Term(1),
+        generation: Generation(0),
+        through: CommitNumber(0),
+        heap_bytes: pair::HEAP_BYTES,
+        silence_ms_max: 1000,
+        members: Vec::new(),
+    });
+    station.handle(Time(0), welcome).unwrap();
+    station.handle(Time(0), hot_lines(1, 1)).unwrap();
+    let once = station.queued_bytes();
+    for sequence in 2..100 {
+        let batch = hot_lines(sequence, sequence as u8);
+        station.handle(Time(0), batch).unwrap();
+    }
+    assert!(once > 0);
+    assert_eq!(station.queued_bytes(), once);
 }
 
 #[test]

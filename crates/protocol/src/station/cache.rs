@@ -201,7 +201,7 @@ impl Cache {
                     );
                     Entry::Page(number)
                 }
-                Item::Lines(lines) => Entry::Lines(lines),
+                Item::Lines(lines) => Entry::Lines(self.merge(lines)),
                 Item::Latest => {
                     self.latest.arrived += 1;
                     continue;
@@ -219,6 +219,36 @@ impl Cache {
                 self.collapse();
             }
         }
+    }
+
+    /// Takes back what the group that has not ended has said of the same page before, and lays
+    /// `lines` over it. While a page is written faster than a slow link brings it, its lines come
+    /// again and again until the group can end.
+    fn merge(&mut self, mut lines: Box<Lines>) -> Box<Lines> {
+        let Some(page) = lines.writes.sections().next().map(|s| s.page()) else {
+            return lines;
+        };
+        let names = |writes: &WriteSet| writes.sections().any(|section| section.page() == page);
+        let open = self.queue.range(self.finished..).enumerate().rev();
+        // Nothing may overtake what was said of the page in between, nor an answer.
+        let mut said = open.filter(|(_, entry)| match entry {
+            Entry::Delta(delta) => names(&delta.writes),
+            Entry::Lines(older) => names(&older.writes),
+            Entry::Page(number) => *number == page,
+            Entry::Own(..) => true,
+            Entry::Joined(_) | Entry::Left(_) | Entry::Members(_) | Entry::End(_) => false,
+        });
+        let Some((at, Entry::Lines(older))) = said.next() else {
+            return lines;
+        };
+        let mut overlay = Overlay::default();
+        overlay.add(&older.writes);
+        overlay.add(&lines.writes);
+        self.queued_bytes -= older.writes.as_bytes().len() + lines.writes.as_bytes().len();
+        lines.writes = overlay.finish();
+        self.queued_bytes += lines.writes.as_bytes().len();
+        self.queue.remove(self.finished + at);
+        lines
     }
 
     /// A question for the newest snapshot is under way.
