@@ -111,6 +111,8 @@ fn summarise(report: &Report) {
         tally.undecided,
         tally.went_back
     );
+    println!("  scripts: {:?}", tally.scripts);
+    println!("  faults: {:?}", tally.struck);
 }
 
 fn explain(report: &Report, failure: &str, arguments: &Arguments) {

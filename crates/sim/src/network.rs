@@ -88,6 +88,8 @@ struct Link {
 #[derive(Debug)]
 struct Wall {
     members: Vec<usize>,
+    /// The ends that hear nothing.
+    sides: Vec<Side>,
     until: Time,
 }
 
@@ -145,6 +147,16 @@ impl Network {
     pub(crate) fn walled_until(&self, now: Time, member: usize) -> Option<Time> {
         let walls = self.walls.iter().filter(|wall| wall.until > now);
         let own = walls.filter(|wall| wall.members.contains(&member));
+        own.map(|wall| wall.until).max()
+    }
+
+    /// Until when a frame that is due at this end is held by a wall.
+    pub(crate) fn held_until(&self, now: Time, id: ConnectionId, at: Side) -> Option<Time> {
+        let Peer::Member(member) = self.peer(id)? else {
+            return None;
+        };
+        let walls = self.walls.iter().filter(|wall| wall.until > now);
+        let own = walls.filter(|w| w.members.contains(&member) && w.sides.contains(&at));
         own.map(|wall| wall.until).max()
     }
 
@@ -262,7 +274,8 @@ impl Network {
     }
 
     /// Frames in these directions are held until `until`, and the stations cannot connect.
-    pub(crate) fn part(&mut self, members: Vec<usize>, sides: &[Side], until: Time) {
+    pub(crate) fn part(&mut self, now: Time, members: Vec<usize>, sides: &[Side], until: Time) {
+        self.walls.retain(|wall| wall.until > now);
         for link in self.links.values_mut() {
             if matches!(link.peer, Peer::Member(member) if members.contains(&member)) {
                 for side in sides {
@@ -271,7 +284,12 @@ impl Network {
                 }
             }
         }
-        self.walls.push(Wall { members, until });
+        let sides = sides.to_vec();
+        self.walls.push(Wall {
+            members,
+            sides,
+            until,
+        });
     }
 
     /// From now on what is sent towards this end vanishes, and so does the news of a close.

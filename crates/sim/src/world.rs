@@ -334,6 +334,11 @@ impl World {
 
     /// When the process that the event happens to will notice it, if it is not now.
     fn deferred(&mut self, now: Time, event: &Event) -> Option<Time> {
+        if let Event::Deliver(connection, side) = *event
+            && let Some(later) = self.network.held_until(now, connection, side)
+        {
+            return Some(later);
+        }
         let (frozen_until, pace) = self.victim(event)?;
         let later = frozen_until.max(pace.busy_until());
         (later > now).then_some(later)

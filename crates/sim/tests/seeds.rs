@@ -1,30 +1,17 @@
-//! Seeds that must pass: those that once found a bug, and a hundred more.
+//! Seeds that must pass: those that found a bug, and a hundred more.
+//!
+//! What a seed does changes with every change of the plan, so a seed is a weak memory. Whatever can
+//! be said in a few events is a test of the machine itself: `crates/protocol/tests/engine.rs` has
+//! those of the session, the stream and the cache that earlier seeds found, and
+//! `crates/store/tests/crash.rs` that of the generation that was begun twice.
 
 use plurix_sim::{Options, run};
 
 /// Seeds that found a bug, with what it was.
-const FOUND: [(u64, &str); 6] = [
-    (
-        1,
-        "a station asked to be called again at once, for ever, while its session opened",
-    ),
-    (2, "a member that was sent one batch never got another"),
-    (
-        33,
-        "a page of an unfinished group was read at a later snapshot",
-    ),
-    (
-        328,
-        "a generation was begun twice after its record was lost",
-    ),
-    (
-        421,
-        "a transaction restarted at the snapshot that had been too old",
-    ),
-    (
-        170,
-        "a station insisted for ever on a number that it had never asked for",
-    ),
+const FOUND: [(u64, &str); 3] = [
+    (213, "a station counted what was lost with its connection"),
+    (221, "a station counted what it had applied"),
+    (456, "a station counted what was lost with its connection"),
 ];
 
 fn passes(seed: u64) {

@@ -79,7 +79,7 @@ impl World {
             .pick(&[Span(silence.0 / 4), silence, Span(silence.0 * 2)]);
         let until = self.now + self.chance.around(mean);
         self.note(format_args!("{members:?} parted, {sides:?} hears nothing"));
-        self.network.part(members, sides, until);
+        self.network.part(self.now, members, sides, until);
     }
 
     /// At least one station, and each other one with this chance.

@@ -67,3 +67,57 @@ pub(crate) fn judge(file: &str, sound: &Start, damaged: &Start) -> Result<bool, 
     );
     Ok(is_whole && recovered.torn == expected.torn)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plurix_store::Torn;
+    use plurix_wire::record::{Body, Stamp};
+
+    fn loaded(count: usize, same_boot: bool, is_torn: bool) -> Start {
+        let record = Record {
+            stamp: Stamp::default(),
+            body: Body::Term,
+        };
+        let torn = Torn {
+            file: "log".into(),
+            at: 0,
+            what: String::new(),
+        };
+        let recovered = Recovered {
+            last: Stamp::default(),
+            records: count as u64,
+            bytes: 0,
+            ended_clean: false,
+            same_boot,
+            torn: is_torn.then_some(torn),
+            new_generation: None,
+        };
+        Ok((recovered, vec![record; count]))
+    }
+
+    fn refused(file: &str) -> Start {
+        Err(Refusal::Replay(ReplayError::Length {
+            file: file.into(),
+            expected: 1,
+            found: 2,
+        }))
+    }
+
+    #[test]
+    fn what_is_missing_must_be_told() {
+        let judged = |damaged: &Start| judge("log", &loaded(2, true, false), damaged);
+        assert_eq!(judged(&loaded(2, true, false)), Ok(true));
+        assert_eq!(judged(&loaded(1, false, true)), Ok(false));
+        assert!(judged(&loaded(1, true, true)).is_err());
+        assert!(judged(&loaded(1, false, false)).is_err());
+        assert!(judged(&loaded(3, false, false)).is_err());
+    }
+
+    #[test]
+    fn a_refusal_must_name_the_file() {
+        let judged = |damaged: &Start| judge("log/1", &loaded(2, true, false), damaged);
+        assert_eq!(judged(&refused("simulated:/log/1")), Ok(false));
+        assert!(judged(&refused("simulated:/log/2")).is_err());
+    }
+}

@@ -102,3 +102,29 @@ pub(crate) fn unharmed(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plurix_wire::message::StationStatus;
+
+    fn status(incarnations: &[u64]) -> Status {
+        let station = |&incarnation: &u64| StationStatus {
+            incarnation,
+            connected: true,
+            ..StationStatus::default()
+        };
+        Status {
+            stations: incarnations.iter().map(station).collect(),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn only_the_strangers_own_lives_may_end() {
+        let (before, after) = (status(&[1, 2]), status(&[1]));
+        assert!(unharmed(&before, &after, [Some(Incarnation(2)), None]).is_ok());
+        assert!(unharmed(&before, &after, [Some(Incarnation(3)), None]).is_err());
+        assert!(unharmed(&after, &before, [None, None]).is_ok());
+    }
+}
