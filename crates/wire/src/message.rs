@@ -263,7 +263,8 @@ pub struct Batch {
     pub generation: Generation,
     /// Dense within a session, from 1.
     pub sequence: StreamSequence,
-    /// Complete for the station's pages through this commit.
+    /// No item tells of a later commit than this, nor does it ever go back. With `last` set, the
+    /// station has been told everything of its pages through this commit.
     pub through: CommitNumber,
     /// Unset if the following batch must be applied together with this one.
     pub last: bool,

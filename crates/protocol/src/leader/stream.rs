@@ -171,7 +171,8 @@ impl Stream {
             // A group ends before the next commit. One that ended only when nothing waits might
             // never end for a station that is just fast enough, and grow there without bound.
             Some(next) if sent < next && self.stale.is_none() => (true, CommitNumber(next.0 - 1)),
-            Some(_) => (false, sender.logged),
+            // A later batch of the group may end it, and say less than what is logged now.
+            Some(_) => (false, sent),
             None => {
                 let last = self.refresh(sender.logged, heap, &mut items, room);
                 (last, sender.logged)
