@@ -2,6 +2,7 @@
 //! Rust and with unit tests, so that a developer sees the same verdict before pushing.
 
 mod commands;
+mod fuzz;
 mod licences;
 mod markdown;
 mod repository;
@@ -43,6 +44,8 @@ enum Task {
     },
     /// Format the sources and apply clippy's suggestions.
     Fix,
+    /// Fuzz, led by coverage: libFuzzer on every target, or on one, for some seconds each.
+    Fuzz(fuzz::Options),
     /// Run the deterministic simulator; every argument is handed on to it.
     #[command(disable_help_flag = true)]
     Sim {
@@ -73,6 +76,7 @@ fn run(task: Task) -> Result<()> {
         Task::Commands => commands::run_all(&root, &Repository::read(&root)?),
         Task::Verify { steps } => verify::verify(&root, &steps),
         Task::Fix => verify::fix(&root),
+        Task::Fuzz(options) => fuzz::fuzz(&root, &options),
         Task::Sim { arguments } => simulate(&root, &arguments),
     }
 }

@@ -11,7 +11,7 @@ use crate::repository::{Repository, line_starting_with};
 use crate::violation::Violation;
 
 /// Each crate, by directory, with the crates it may depend on.
-const LAW: [(&str, &[&str]); 11] = [
+const LAW: [(&str, &[&str]); 12] = [
     ("crates/wire", &[]),
     ("crates/protocol", &["wire"]),
     // The protocol for what it asks of a station's pages.
@@ -34,6 +34,10 @@ const LAW: [(&str, &[&str]); 11] = [
         &[
             "wire", "protocol", "memory", "store", "plurix", "apps", "sim",
         ],
+    ),
+    (
+        "fuzz",
+        &["wire", "protocol", "memory", "store", "plurix", "apps"],
     ),
     ("xtask", &[]),
 ];
@@ -246,6 +250,9 @@ mod tests {
             ("crates/lab", "crates/cli", Normal, false),
             ("crates/cli", "crates/lab", Normal, false),
             ("crates/apps", "xtask", Normal, false),
+            ("fuzz", "crates/apps", Normal, true),
+            ("fuzz", "crates/cli", Normal, false),
+            ("crates/sim", "fuzz", Development, false),
             ("xtask", "crates/wire", Normal, false),
         ] {
             let found = obeys_law(&member(directory, &[(used, kind)]), &Repository::default());

@@ -1,0 +1,302 @@
+//! Messages from peers: whatever bytes a frame holds, decoding answers a message or an error, and a
+//! message that was decoded is encoded to bytes that mean the same.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use plurix_wire::frame::{self, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES, Message};
+use plurix_wire::handshake::{
+    ClientHello, ClientProof, Greeting, MAGIC, Rejection, ServerFrame, VERSION,
+};
+use plurix_wire::message::{
+    Batch, Commit, CommitRefusal, Content, Delta, Item, Join, Lines, Member, Page, PageLines,
+    PageRun, Request, Resume, SessionRefusal, StationStatus, Status, ToLeader, ToStation,
+    Violation, Welcome,
+};
+use plurix_wire::{
+    ClusterId, CommitNumber, CommitSequence, Generation, Incarnation, LineMask, PAGE_BYTES,
+    PageNumber, StationId, StreamSequence, Term,
+};
+use serde::de::DeserializeOwned;
+
+use crate::write_set::sample;
+
+type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+/// Byte strings of at least this many bytes are sent from where they are.
+const LENT_BYTES_MIN: usize = 16;
+
+pub(crate) fn check_to_leader(bytes: &[u8]) {
+    check::<ToLeader>(bytes);
+}
+
+pub(crate) fn check_to_station(bytes: &[u8]) {
+    check::<ToStation>(bytes);
+}
+
+/// The first frame is checked as it comes from the wire, header and all; the others as bodies.
+pub(crate) fn check_handshake(bytes: &[u8]) {
+    if let Ok(Some(length)) = frame::length(bytes, HANDSHAKE_BYTES_MAX) {
+        assert!(length <= HEADER_BYTES + HANDSHAKE_BYTES_MAX);
+    }
+    match Greeting::decode(&framed(bytes)) {
+        Ok(Greeting::Hello(hello)) => {
+            assert_eq!((hello.magic, hello.version), (MAGIC, VERSION));
+            let again = Greeting::decode(&encoded(&hello));
+            assert_eq!(again, Ok(Greeting::Hello(hello)));
+        }
+        Ok(Greeting::OtherVersion(version)) => assert_ne!(version, VERSION),
+        Ok(Greeting::Foreign) | Err(_) => {}
+    }
+    check::<ClientHello>(bytes);
+    check::<ServerFrame>(bytes);
+    check::<ClientProof>(bytes);
+}
+
+/// Checks the decoder of `M` on a frame with this body.
+fn check<M: Message + DeserializeOwned + PartialEq + Debug>(body: &[u8]) {
+    let whole = framed(body);
+    let length = frame::length(&whole, FRAME_BYTES_MAX);
+    assert_eq!(length, Ok(Some(whole.len())), "a header is read back");
+    assert!(frame::length(&whole, body.len().saturating_sub(1)).is_err() || body.is_empty());
+    let Ok(message) = frame::decode::<M>(&whole) else {
+        return;
+    };
+    let canonical = encoded(&message);
+    assert!(
+        canonical.len() <= whole.len(),
+        "what is encoded is the shortest form"
+    );
+    let again: M = frame::decode(&canonical).expect("what was encoded can be decoded");
+    assert_eq!(again, message);
+    assert_eq!(encoded(&again), canonical);
+    let mut out = Vec::new();
+    let lends = |bytes: &[u8]| bytes.len() >= LENT_BYTES_MIN;
+    let lent = frame::encode_lending(&message, &mut out, lends).expect("it was encoded above");
+    for piece in lent.into_iter().rev() {
+        out.splice(piece.at..piece.at, piece.bytes.iter().copied());
+    }
+    assert_eq!(
+        out, canonical,
+        "to send from where it is changes no byte of a frame"
+    );
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_le_bytes(), body].concat()
+}
+
+fn encoded<M: Message>(message: &M) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::encode(message, &mut out).expect("a decoded message is no longer than its frame");
+    out
+}
+
+fn bodies<M: Message>(messages: impl IntoIterator<Item = (&'static str, M)>) -> Seeds {
+    messages
+        .into_iter()
+        .map(|(name, message)| (name, encoded(&message).split_off(HEADER_BYTES)))
+        .collect()
+}
+
+const LIFE: Incarnation = Incarnation(1 << 32 | 2);
+
+fn run(first: u32, count: u32) -> PageRun {
+    PageRun {
+        first: PageNumber(first),
+        count,
+    }
+}
+
+fn request(request: Request) -> ToLeader {
+    ToLeader::Request {
+        incarnation: LIFE,
+        generation: Generation(1),
+        request,
+    }
+}
+
+pub(crate) fn to_leader_seeds() -> Seeds {
+    bodies([
+        ("join", ToLeader::Join(Join::default())),
+        (
+            "join-as",
+            ToLeader::Join(Join {
+                station: Some(StationId(7)),
+                observer: true,
+                generation: Generation(1),
+                seen: CommitNumber(300),
+            }),
+        ),
+        (
+            "resume",
+            ToLeader::Resume(Resume {
+                incarnation: LIFE,
+                generation: Generation(1),
+                through: CommitNumber(300),
+                pages: vec![run(0, 3), run(9, 1)],
+            }),
+        ),
+        (
+            "commit",
+            request(Request::Commit(Commit {
+                sequence: CommitSequence(4),
+                acknowledged: CommitSequence(3),
+                snapshot: CommitNumber(300),
+                reads: vec![PageLines {
+                    page: PageNumber(3),
+                    lines: LineMask(0b101),
+                }],
+                writes: sample(),
+            })),
+        ),
+        (
+            "fetch",
+            request(Request::Fetch {
+                run: run(5, 8),
+                snapshot: CommitNumber(300),
+            }),
+        ),
+        (
+            "drop",
+            request(Request::Drop {
+                pages: vec![run(1, 1), run(5, 8)],
+            }),
+        ),
+        ("latest", request(Request::Latest)),
+        ("heartbeat", request(Request::Heartbeat)),
+        ("leave", request(Request::Leave)),
+        ("status", ToLeader::Status),
+        ("shutdown", ToLeader::Shutdown),
+    ])
+}
+
+pub(crate) fn to_station_seeds() -> Seeds {
+    let member = Member {
+        station: StationId(2),
+        incarnation: LIFE,
+        observer: false,
+    };
+    bodies([
+        (
+            "welcome",
+            ToStation::Welcome(Welcome {
+                station: StationId(2),
+                incarnation: LIFE,
+                term: Term(1),
+                generation: Generation(1),
+                through: CommitNumber(300),
+                heap_bytes: 1 << 40,
+                silence_ms_max: 2000,
+                members: vec![member],
+            }),
+        ),
+        (
+            "rolled-back",
+            ToStation::Refused(SessionRefusal::RolledBack {
+                generation: Generation(2),
+                cut: CommitNumber(5),
+            }),
+        ),
+        (
+            "violation",
+            ToStation::Refused(SessionRefusal::Violation(Violation::PageBeyondHeap)),
+        ),
+        ("batch", ToStation::Batch(batch(member))),
+        (
+            "status",
+            ToStation::Status(Box::new(Status {
+                cluster: "05".repeat(16),
+                durability: "memory".to_owned(),
+                stations: vec![StationStatus::default()],
+                ..Status::default()
+            })),
+        ),
+        ("stopping", ToStation::Stopping),
+    ])
+}
+
+/// A batch with an item of each kind.
+fn batch(member: Member) -> Batch {
+    let delta = Delta {
+        number: CommitNumber(299),
+        writes: sample(),
+    };
+    let page = |content, since| Page {
+        page: PageNumber(3),
+        base: CommitNumber(298),
+        held_from: CommitNumber(299),
+        content,
+        since,
+    };
+    let bytes = Bytes::from(vec![7; PAGE_BYTES]);
+    let conflict = CommitRefusal::Conflict(PageLines::default());
+    let refused = |sequence, why| Item::Refused {
+        sequence: CommitSequence(sequence),
+        why,
+    };
+    Batch {
+        term: Term(1),
+        generation: Generation(1),
+        sequence: StreamSequence(1),
+        through: CommitNumber(300),
+        last: true,
+        items: vec![
+            Item::Committed {
+                sequence: CommitSequence(1),
+                number: CommitNumber(298),
+            },
+            refused(2, conflict),
+            refused(3, CommitRefusal::LogFull),
+            Item::Delta(delta.clone()),
+            Item::Page(Box::new(page(Content::Zero, vec![]))),
+            Item::Page(Box::new(page(Content::Bytes(bytes), vec![delta]))),
+            Item::Lines(Box::new(Lines {
+                number: CommitNumber(300),
+                writes: sample(),
+            })),
+            Item::Latest,
+            Item::Joined(member),
+            Item::Left(LIFE),
+        ],
+    }
+}
+
+pub(crate) fn handshake_seeds() -> Seeds {
+    let mut seeds = bodies([(
+        "hello",
+        ClientHello {
+            magic: MAGIC,
+            version: VERSION,
+            nonce: [3; 16],
+            cluster: Some(ClusterId([5; 16])),
+        },
+    )]);
+    seeds.extend(bodies([
+        (
+            "server",
+            ServerFrame::Hello {
+                version: VERSION,
+                cluster: ClusterId([5; 16]),
+                nonce: [4; 16],
+                proof: Some([9; 32]),
+            },
+        ),
+        (
+            "accepted",
+            ServerFrame::Accepted {
+                shares_memory: true,
+            },
+        ),
+        (
+            "rejected",
+            ServerFrame::Rejected(Rejection::Version { ours: 1, theirs: 9 }),
+        ),
+    ]));
+    let proof = ClientProof {
+        proof: Some([9; 32]),
+        shares_memory: true,
+    };
+    seeds.extend(bodies([("proof", proof)]));
+    seeds
+}

@@ -1,0 +1,463 @@
+//! The leader among stations that say whatever they like, honest or not.
+//!
+//! The harness drives it as the page server does: it carries out every command before it takes a
+//! batch, reports the room of the log, and names no connection that was closed. Whatever happens,
+//! the log must be a history that could have been, and nothing may be told that is not in it.
+
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
+use plurix_protocol::{ConnectionId, Span, Time};
+use plurix_wire::message::{
+    Commit, Join, Member, PageLines, PageRun, Request, Resume, ToLeader, ToStation,
+};
+use plurix_wire::record::{Body, Record};
+use plurix_wire::{
+    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, LineMask, PAGE_BYTES,
+    PageNumber, StationId, Term,
+};
+
+use crate::input::Input;
+use told::{History, Link};
+
+const PAGES: u32 = 12;
+const TERM: Term = Term(3);
+const STEPS_MAX: usize = 150;
+const CONNECTIONS_MAX: usize = 5;
+/// A request is repeated so often at most.
+const REPEAT_MAX: usize = 300;
+/// More batches than this at one moment mean that the leader never comes to rest.
+const BATCHES_MAX: usize = 5_000;
+/// What an item costs beside its bytes.
+const ITEM_BYTES: usize = 64;
+/// No write set of this target is longer.
+const COMMIT_BYTES_MAX: usize = 2_000;
+
+pub(crate) fn check(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let mut world = World::new(&mut input);
+    for _ in 0..STEPS_MAX {
+        if input.is_over() || world.stopped {
+            break;
+        }
+        world.step(&mut input);
+        world.bounds();
+    }
+    world.settle();
+}
+
+struct World {
+    now: Time,
+    settings: Settings,
+    leader: Leader,
+    /// The open connections.
+    links: BTreeMap<ConnectionId, Link>,
+    connections: u64,
+    history: History,
+    generation: Generation,
+    /// What the log can surely take.
+    room: u64,
+    living: BTreeMap<Incarnation, Member>,
+    /// Every life there ever was.
+    lives: Vec<Incarnation>,
+    /// The commit that is being asked for.
+    asked: Option<(CommitId, Commit)>,
+    stopped: bool,
+}
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Self {
+        let durable = input.byte() % 2 == 1;
+        let durability = [Durability::Memory, Durability::Durable][usize::from(durable)];
+        let settings = Settings {
+            stations_max: 3,
+            recent_pages: 1 + input.below(4),
+            history_bytes_max: [1 << 16, 0, 2048][input.below(3)],
+            backlog_bytes_max: [1 << 16, 0, 600][input.below(3)],
+            answer_bytes_max: [1 << 14, 1024][input.below(2)],
+            batch_bytes: [1 << 16, 1, 600][input.below(3)],
+            outcomes_max: 1 + input.below(3),
+            ..Settings::new(u64::from(PAGES) * PAGE_BYTES as u64, durability)
+        };
+        let mut leader = Leader::new(settings.clone());
+        leader.start(Time(0), TERM, None);
+        let mut world = Self {
+            now: Time(1),
+            settings,
+            leader,
+            links: BTreeMap::new(),
+            connections: 0,
+            history: History::default(),
+            generation: Generation(0),
+            room: 1 << 16,
+            living: BTreeMap::new(),
+            lives: Vec::new(),
+            asked: None,
+            stopped: false,
+        };
+        world.carry_out();
+        world
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.below(14) {
+            0 => {
+                self.connections += 1;
+                let id = ConnectionId(self.connections);
+                if self.links.len() < CONNECTIONS_MAX {
+                    self.links.insert(id, Link::default());
+                }
+            }
+            1 => self.say(input, Self::join),
+            2 => self.say(input, Self::resume),
+            3..=8 => self.say(input, Self::request),
+            9 => {
+                if let Some(connection) = self.any_link(input) {
+                    self.links.remove(&connection);
+                    let died = input.byte() % 2 == 1;
+                    self.tell(Event::Closed { connection, died });
+                }
+            }
+            10 => {
+                self.now = match input.below(4) {
+                    0 => self.leader.next_timeout().max(self.now),
+                    1 => self.now + Span::from_micros(200),
+                    2 => self.now + Span::from_millis(60),
+                    _ => self.now + Span::from_millis(3_000),
+                };
+                self.tell(Event::Tick);
+            }
+            11 => self.log(input),
+            12 => {
+                if let Some(connection) = self.any_link(input) {
+                    let link = self.links.get_mut(&connection).expect("an open connection");
+                    link.is_slow = !link.is_slow;
+                    if !link.is_slow {
+                        self.leader.writable(connection);
+                    }
+                }
+            }
+            _ => self.ask_status(input),
+        }
+        if !input.rarely(4) {
+            self.flush();
+        }
+    }
+
+    fn any_link(&self, input: &mut Input<'_>) -> Option<ConnectionId> {
+        let open: Vec<ConnectionId> = self.links.keys().copied().collect();
+        input.pick(&open)
+    }
+
+    /// Progress of the log: room, or commits that have reached the disk.
+    fn log(&mut self, input: &mut Input<'_>) {
+        match input.below(3) {
+            0 => self.room = u64::from(input.byte()) << 6,
+            _ if self.settings.durability == Durability::Durable => {
+                let unlogged = self.history.newest() - self.history.logged;
+                self.history.logged += input.below(unlogged as usize + 1) as u64;
+                self.tell(Event::Logged(CommitNumber(self.history.logged)));
+            }
+            _ => {}
+        }
+    }
+
+    fn ask_status(&mut self, input: &mut Input<'_>) {
+        let connection = ConnectionId(u64::MAX);
+        let shuts_down = input.byte() == u8::MAX;
+        let message = if shuts_down {
+            ToLeader::Shutdown
+        } else {
+            ToLeader::Status
+        };
+        self.tell(Event::Message {
+            connection,
+            message,
+        });
+    }
+
+    /// Says something on some connection, perhaps again and again.
+    fn say(&mut self, input: &mut Input<'_>, what: fn(&Self, &mut Input<'_>, &Link) -> ToLeader) {
+        let Some(connection) = self.any_link(input) else {
+            return;
+        };
+        let message = what(self, input, &self.links[&connection]);
+        self.asked = match &message {
+            ToLeader::Request {
+                incarnation,
+                request: Request::Commit(commit),
+                ..
+            } => {
+                let (incarnation, sequence) = (*incarnation, commit.sequence);
+                Some((
+                    CommitId {
+                        incarnation,
+                        sequence,
+                    },
+                    commit.clone(),
+                ))
+            }
+            _ => None,
+        };
+        let times = if input.rarely(8) { REPEAT_MAX } else { 1 };
+        for _ in 0..times {
+            if self.links.contains_key(&connection) {
+                let message = message.clone();
+                self.tell(Event::Message {
+                    connection,
+                    message,
+                });
+            }
+        }
+    }
+
+    fn join(&self, input: &mut Input<'_>, _: &Link) -> ToLeader {
+        let wishes = input.byte() % 2 == 1;
+        ToLeader::Join(Join {
+            station: wishes.then(|| StationId(input.near(1) as u32)),
+            observer: input.rarely(4),
+            generation: Generation(input.near(u64::from(self.generation.0)) as u32),
+            seen: CommitNumber(input.near(self.history.logged)),
+        })
+    }
+
+    fn life(&self, input: &mut Input<'_>, link: &Link) -> Incarnation {
+        let own = link.member.filter(|_| !input.rarely(8));
+        own.or_else(|| input.pick(&self.lives))
+            .unwrap_or(Incarnation(input.word()))
+    }
+
+    fn resume(&self, input: &mut Input<'_>, _: &Link) -> ToLeader {
+        let life = input.pick(&self.lives);
+        ToLeader::Resume(Resume {
+            incarnation: life.unwrap_or(Incarnation(input.word())),
+            generation: Generation(input.near(u64::from(self.generation.0)) as u32),
+            through: CommitNumber(input.near(self.history.logged)),
+            pages: self.runs(input),
+        })
+    }
+
+    fn runs(&self, input: &mut Input<'_>) -> Vec<PageRun> {
+        let mut first = 0;
+        let runs = (0..input.below(4)).map(|_| {
+            first += input.below(4) as u32;
+            let count = input.below(4) as u32;
+            let run = PageRun {
+                first: PageNumber(input.near(u64::from(first)) as u32),
+                count: input.near(u64::from(count)) as u32,
+            };
+            first += count;
+            run
+        });
+        runs.collect()
+    }
+
+    fn request(&self, input: &mut Input<'_>, link: &Link) -> ToLeader {
+        let request = match input.below(10) {
+            0..=3 => Request::Commit(self.commit(input, link)),
+            4..=6 => Request::Fetch {
+                run: PageRun {
+                    first: PageNumber(input.below(PAGES as usize) as u32),
+                    count: input.near(1) as u32,
+                },
+                snapshot: CommitNumber(input.near(self.history.logged)),
+            },
+            7 => Request::Drop {
+                pages: self.runs(input),
+            },
+            8 => Request::Latest,
+            _ if input.rarely(8) => Request::Leave,
+            _ => Request::Heartbeat,
+        };
+        ToLeader::Request {
+            incarnation: self.life(input, link),
+            generation: Generation(input.near(u64::from(self.generation.0)) as u32),
+            request,
+        }
+    }
+
+    fn commit(&self, input: &mut Input<'_>, link: &Link) -> Commit {
+        let mut page = 0;
+        let reads = (0..input.below(4)).map(|_| {
+            page += input.below(4) as u32;
+            let line = input.below(4);
+            PageLines {
+                page: PageNumber(page),
+                lines: LineMask(input.near(1 << line)),
+            }
+        });
+        let reads = reads.collect();
+        let sequence = input.near(link.sequence.saturating_add(1));
+        let pages = PAGES + u32::from(input.rarely(16));
+        Commit {
+            sequence: CommitSequence(sequence),
+            acknowledged: CommitSequence(input.near(sequence.saturating_sub(1))),
+            snapshot: CommitNumber(input.near(self.history.logged)),
+            reads,
+            writes: input.writes(pages),
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.leader.handle(self.now, Event::Room(self.room));
+        self.leader.handle(self.now, event);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(command) = self.leader.poll() {
+            match command {
+                Command::Append(record) => self.append(record),
+                Command::Send {
+                    connection,
+                    message,
+                } => self.hear(connection, &message),
+                Command::SendStatus { .. } => {}
+                Command::Close { connection } => drop(self.links.remove(&connection)),
+                Command::Shutdown { .. } => self.stopped = true,
+            }
+        }
+        assert_eq!(self.leader.number().0, self.history.newest());
+        assert_eq!(self.leader.generation(), self.generation);
+    }
+
+    fn append(&mut self, record: Record) {
+        let stamp = record.stamp;
+        assert_eq!(stamp.term, TERM);
+        match record.body {
+            Body::Commit { id, writes, .. } => {
+                assert_eq!(stamp.generation, self.generation);
+                let bytes = Record::commit_bytes(&writes) as u64;
+                assert!(
+                    bytes <= self.room,
+                    "a number is taken only if the log has room"
+                );
+                self.room -= bytes;
+                let (asked, commit) = self.asked.as_ref().expect("somebody asked for it");
+                assert_eq!((id, &writes), (*asked, &commit.writes));
+                self.history.commit(stamp.number, id, commit);
+                if self.settings.durability == Durability::Memory {
+                    self.history.logged = stamp.number.0;
+                }
+                let links = self.links.values_mut();
+                for link in links.filter(|link| link.member == Some(id.incarnation)) {
+                    link.sequence = id.sequence.0;
+                }
+            }
+            Body::Joined(member) => {
+                let stations: BTreeSet<StationId> =
+                    self.living.values().map(|member| member.station).collect();
+                assert!(
+                    !stations.contains(&member.station),
+                    "a number has one owner"
+                );
+                assert!(
+                    !self.lives.contains(&member.incarnation),
+                    "a life is lived once"
+                );
+                self.lives.push(member.incarnation);
+                self.living.insert(member.incarnation, member);
+                assert!(self.living.len() <= self.settings.stations_max as usize);
+            }
+            Body::Left(incarnation) => {
+                let left = self.living.remove(&incarnation);
+                assert!(left.is_some(), "only the living leave");
+            }
+            Body::Generation => {
+                assert_eq!(stamp.generation, self.generation.next());
+                self.generation = stamp.generation;
+            }
+            Body::Term | Body::Clean => {}
+        }
+        assert!(record.stamp.number.0 == self.history.newest());
+    }
+
+    fn hear(&mut self, connection: ConnectionId, message: &ToStation) {
+        let Some(link) = self.links.get_mut(&connection) else {
+            return;
+        };
+        match message {
+            ToStation::Welcome(welcome) => {
+                assert!(
+                    welcome.through.0 <= self.history.logged,
+                    "nothing above the log"
+                );
+                let members: Vec<Member> = self.living.values().copied().collect();
+                assert_eq!(welcome.members, members);
+                link.welcome(welcome);
+            }
+            ToStation::Batch(batch) => {
+                assert_eq!((batch.term, batch.generation), (TERM, self.generation));
+                self.history.check(link, batch);
+            }
+            ToStation::Refused(_) | ToStation::Status(_) | ToStation::Stopping => {}
+        }
+    }
+
+    /// Takes batches as the connections can take them.
+    fn flush(&mut self) {
+        for _ in 0..BATCHES_MAX {
+            let Some(connection) = self.leader.flushable(self.now) else {
+                return;
+            };
+            if self.links.get(&connection).is_some_and(|link| link.is_slow) {
+                continue;
+            }
+            if let Some(batch) = self.leader.batch(self.now, connection) {
+                self.hear(connection, &batch);
+            }
+        }
+        panic!("the leader has ever more to send at one moment");
+    }
+
+    /// What the leader keeps for a station stays within its settings, but for one item that takes a
+    /// queue beyond its bound, and for who came and went.
+    fn bounds(&self) {
+        let settings = &self.settings;
+        let page = PAGE_BYTES + 3 * settings.history_bytes_max.max(2 * COMMIT_BYTES_MAX);
+        let stale = 2 * PAGES as usize * ITEM_BYTES;
+        let most = settings.backlog_bytes_max
+            + settings.answer_bytes_max
+            + page
+            + stale
+            + 2 * self.lives.len() * ITEM_BYTES;
+        for station in self.leader.status(self.now).stations {
+            assert!(station.pages <= u64::from(PAGES));
+            let waiting = station.backlog_bytes;
+            assert!(
+                waiting <= most as u64,
+                "{waiting} bytes wait, {most} are allowed"
+            );
+        }
+    }
+
+    /// Everybody can take everything: the leader comes to rest, with the heap that its log says.
+    fn settle(&mut self) {
+        self.history.logged = self.history.newest();
+        self.tell(Event::Logged(CommitNumber(self.history.logged)));
+        for (connection, link) in &mut self.links {
+            link.is_slow = false;
+            self.leader.writable(*connection);
+        }
+        self.flush();
+        assert!(!self.leader.awaits_log());
+        for page in (0..PAGES).map(PageNumber) {
+            let expected = self.history.image(page, self.history.newest());
+            let zero = [0; PAGE_BYTES];
+            assert_eq!(self.leader.page(page).unwrap_or(&zero), &*expected);
+        }
+    }
+}
+
+pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    // Settings, then steps: connect, join, and requests.
+    let begin = |settings: u8| vec![settings, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1];
+    let busy = |settings: u8| {
+        let mut bytes = begin(settings);
+        (0..8u8).for_each(|n| bytes.extend([3, 0, n % 10, 0, 1, 0, n, 1, 0, 2, n, 9, 0, 0, 1]));
+        bytes
+    };
+    vec![("memory", busy(0)), ("durable", busy(1))]
+}
