@@ -386,6 +386,11 @@ impl World {
                 );
                 let members: Vec<Member> = self.living.values().copied().collect();
                 assert_eq!(welcome.members, members);
+                let other = link.member.filter(|life| *life != welcome.incarnation);
+                assert!(
+                    other.is_none_or(|other| !self.living.contains_key(&other)),
+                    "a connection has one member"
+                );
                 link.welcome(welcome);
             }
             ToStation::Batch(batch) => {

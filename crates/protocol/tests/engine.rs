@@ -279,14 +279,14 @@ fn a_number_that_nobody_took_is_had_again() {
 
 #[test]
 fn a_leader_begins_the_generation_that_its_log_asks_for() {
-    let mut leader = Leader::new(Settings::new(pair::HEAP_BYTES, Durability::Memory));
+    let mut leader = Leader::new(Settings::new(HEAP_BYTES, Durability::Memory));
     leader.start(Time(0), Term(4), Some(Generation(3)));
     assert_eq!(leader.generation(), Generation(3));
 }
 
 /// How a leader whose third generation began with an empty heap refuses a newcomer.
 fn refusal_after_a_rollback(message: ToLeader) -> Option<SessionRefusal> {
-    let mut leader = Leader::new(Settings::new(pair::HEAP_BYTES, Durability::Memory));
+    let mut leader = Leader::new(Settings::new(HEAP_BYTES, Durability::Memory));
     leader.start(Time(0), Term(4), Some(Generation(3)));
     let event = Event::Message {
         connection: ConnectionId(1),

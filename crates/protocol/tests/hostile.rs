@@ -1,14 +1,19 @@
-//! A station whose leader breaks the protocol: each message that makes no sense is a typed error,
-//! and has changed nothing. What these tests say by hand, `fuzz/` tries in all combinations.
+//! A peer that breaks the protocol: what makes no sense to a station is a typed error that has
+//! changed nothing; a station that is out of order is refused. What these tests say by hand, `fuzz/` tries in all combinations.
 
 mod pair;
 
-use pair::{HEAP_BYTES, Memory};
-use plurix_protocol::Time;
+use pair::{HEAP_BYTES, Memory, byte};
+use plurix_protocol::leader::{self, Command, Durability, Event, Leader};
 use plurix_protocol::station::{Miss, Settings, Station, StreamError};
-use plurix_wire::message::{Batch, Content, Item, Page, SessionRefusal, ToStation, Welcome};
+use plurix_protocol::{ConnectionId, Time};
+use plurix_wire::message::{
+    Batch, Commit, Content, Item, Join, Page, Request, Resume, SessionRefusal, ToLeader, ToStation,
+    Violation, Welcome,
+};
 use plurix_wire::{
-    CommitNumber, Generation, Incarnation, PageNumber, StationId, StreamSequence, Term,
+    CommitNumber, CommitSequence, Generation, Incarnation, PageNumber, StationId, StreamSequence,
+    Term,
 };
 
 const PAGE: PageNumber = PageNumber(3);
@@ -115,4 +120,86 @@ fn a_heap_keeps_its_size_from_life_to_life() {
     assert_eq!(station.incarnation(), None);
     hears(&mut station, welcome(HEAP_BYTES));
     assert_eq!(station.heap_bytes(), Some(HEAP_BYTES));
+}
+
+/// What a leader sends to a connection after `messages` have arrived there, without taking batches.
+fn answers(leader: &mut Leader, connection: u64, messages: Vec<ToLeader>) -> Vec<ToStation> {
+    let connection = ConnectionId(connection);
+    let mut answers = Vec::new();
+    for message in messages {
+        leader.handle(
+            Time(1),
+            Event::Message {
+                connection,
+                message,
+            },
+        );
+        while let Some(command) = leader.poll() {
+            if let Command::Send { message, .. } = command {
+                answers.push(message);
+            }
+        }
+    }
+    answers
+}
+
+fn led() -> Leader {
+    let mut settings = leader::Settings::new(HEAP_BYTES, Durability::Memory);
+    settings.answer_bytes_max = 1000;
+    let mut leader = Leader::new(settings);
+    leader.start(Time(0), Term(1), None);
+    leader.handle(Time(0), Event::Room(1 << 20));
+    leader
+}
+
+fn refused(answers: &[ToStation]) -> Option<Violation> {
+    match answers.last() {
+        Some(ToStation::Refused(SessionRefusal::Violation(violation))) => Some(*violation),
+        _ => None,
+    }
+}
+
+#[test]
+fn who_asks_and_never_reads_is_given_up() {
+    let commit = Request::Commit(Commit {
+        sequence: CommitSequence(1),
+        acknowledged: CommitSequence(0),
+        snapshot: CommitNumber(0),
+        reads: Vec::new(),
+        writes: byte(3, 1),
+    });
+    for request in [Request::Latest, commit] {
+        let mut leader = led();
+        answers(&mut leader, 1, vec![ToLeader::Join(Join::default())]);
+        let ask = ToLeader::Request {
+            incarnation: Incarnation::of(Term(1), 1),
+            generation: Generation(0),
+            request,
+        };
+        let few = answers(&mut leader, 1, vec![ask.clone(); 10]);
+        assert_eq!(refused(&few), None);
+        let many = answers(&mut leader, 1, vec![ask; 10]);
+        let given_up = many.iter().any(|answer| {
+            refused(std::slice::from_ref(answer)) == Some(Violation::TooManyInFlight)
+        });
+        assert!(given_up, "{many:?}");
+        assert!(leader.status(Time(1)).stations.is_empty());
+    }
+}
+
+#[test]
+fn a_connection_has_one_member() {
+    let mut leader = led();
+    for connection in [1, 2] {
+        let join = vec![ToLeader::Join(Join::default())];
+        answers(&mut leader, connection, join);
+    }
+    let resume = ToLeader::Resume(Resume {
+        incarnation: Incarnation::of(Term(1), 2),
+        generation: Generation(0),
+        through: CommitNumber(0),
+        pages: Vec::new(),
+    });
+    let answered = answers(&mut leader, 1, vec![resume]);
+    assert_eq!(refused(&answered), Some(Violation::OutOfOrder));
 }

@@ -52,13 +52,12 @@ impl Leader {
         self.members.heard(slot, now);
         let checked = match request {
             Request::Heartbeat => Ok(()),
-            Request::Latest => {
+            Request::Latest => self.has_room(slot).map(|()| {
                 let stream = &mut self.members.get_mut(slot).stream;
                 stream.push(self.number, Item::Latest);
                 self.make_urgent(slot);
-                Ok(())
-            }
-            Request::Commit(commit) => self.commit(slot, commit),
+            }),
+            Request::Commit(commit) => self.has_room(slot).and_then(|()| self.commit(slot, commit)),
             Request::Fetch { run, snapshot } => self.fetch(slot, run, snapshot),
             Request::Drop { pages } => self.forget(slot, &pages),
             Request::Leave => {
@@ -71,6 +70,16 @@ impl Leader {
             self.violation(slot, violation);
         }
         self.schedule(now);
+    }
+
+    /// Whether one more answer may wait for the member: who asks without reading is not served for
+    /// ever.
+    fn has_room(&self, slot: Slot) -> Result<(), Violation> {
+        let waiting = self.members.get(slot).stream.answer_bytes();
+        if waiting > self.settings.answer_bytes_max {
+            return Err(Violation::TooManyInFlight);
+        }
+        Ok(())
     }
 
     fn join(&mut self, now: Time, connection: ConnectionId, join: &Join) {
@@ -142,6 +151,10 @@ impl Leader {
         let Some(slot) = slot else {
             return self.refuse(connection, SessionRefusal::UnknownIncarnation);
         };
+        let other = self.members.of_connection(connection);
+        if other.is_some_and(|other| other != slot) {
+            return self.refuse(connection, SessionRefusal::Violation(Violation::OutOfOrder));
+        }
         let stale = match self.hold_again(slot, resume) {
             Ok(stale) => stale,
             Err(violation) => {
@@ -244,10 +257,7 @@ impl Leader {
             return Err(Violation::SnapshotFromTheFuture);
         }
         for page in self.checked_runs(&[run])? {
-            let state = self.members.get(slot);
-            if state.stream.answer_bytes() > self.settings.answer_bytes_max {
-                return Err(Violation::TooManyInFlight);
-            }
+            self.has_room(slot)?;
             self.members.get_mut(slot).stream.forget(page);
             self.hold(slot, page);
             let served = self
