@@ -180,7 +180,7 @@ fn lines_that_come_again_and_again_are_kept_once() {
         term: Term(1),
         generation: Generation(0),
         through: CommitNumber(0),
-        heap_bytes: pair::HEAP_BYTES,
+        heap_bytes: HEAP_BYTES,
         silence_ms_max: 1000,
         members: Vec::new(),
     });
