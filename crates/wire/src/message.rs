@@ -20,7 +20,7 @@ pub const COMMIT_BYTES_MAX: usize = 16 << 20;
 pub const FETCH_PAGES_MAX: u32 = 1024;
 
 /// From a station to the leader.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum ToLeader {
     /// Opens a session as a new incarnation.
     Join(Join),
@@ -42,7 +42,7 @@ pub enum ToLeader {
 }
 
 /// What a new incarnation tells of itself.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Default, Serialize, Deserialize)]
 pub struct Join {
     /// The number it wants: that of the predecessor it replaces, or any if `None`.
     pub station: Option<StationId>,
@@ -56,7 +56,7 @@ pub struct Join {
 }
 
 /// Where a station stands whose connection was lost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Resume {
     /// Its life.
     pub incarnation: Incarnation,
@@ -69,7 +69,7 @@ pub struct Resume {
 }
 
 /// `count` pages from `first` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PageRun {
     /// The first page.
     pub first: PageNumber,
@@ -102,7 +102,7 @@ impl PageRun {
 }
 
 /// What a station asks of the leader within its session.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum Request {
     /// Validate and order this transaction.
     Commit(Commit),
@@ -127,7 +127,7 @@ pub enum Request {
 }
 
 /// One transaction, ready to be ordered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Commit {
     /// Which request of this incarnation; the same one sent twice commits once.
     pub sequence: CommitSequence,
@@ -143,7 +143,7 @@ pub struct Commit {
 }
 
 /// Some lines of one page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct PageLines {
     /// The page.
     pub page: PageNumber,
@@ -152,7 +152,7 @@ pub struct PageLines {
 }
 
 /// From the leader to a station.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum ToStation {
     /// The session begins.
     Welcome(Welcome),
@@ -167,7 +167,7 @@ pub enum ToStation {
 }
 
 /// The beginning of a session, also after a resume.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Welcome {
     /// The station's number.
     pub station: StationId,
@@ -189,7 +189,7 @@ pub struct Welcome {
 }
 
 /// One living member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The station's number.
     pub station: StationId,
@@ -200,7 +200,7 @@ pub struct Member {
 }
 
 /// Why a session cannot begin or go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum SessionRefusal {
     /// The leader dropped this incarnation, or never knew it.
     #[error("the leader no longer knows this incarnation (it was silent too long); join anew")]
@@ -228,7 +228,7 @@ pub enum SessionRefusal {
 }
 
 /// How a station broke the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Violation {
     /// A message in the wrong state of the session.
     #[error("message out of order")]
@@ -255,7 +255,7 @@ pub enum Violation {
 
 /// Consecutive items of a station's stream. The station's snapshot may move to `through` once it
 /// has applied everything up to and including a batch with `last` set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Batch {
     /// The leadership that speaks.
     pub term: Term,
@@ -273,7 +273,7 @@ pub struct Batch {
 }
 
 /// One thing that happened, as a station needs to know it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum Item {
     /// The station's own transaction committed.
     Committed {
@@ -304,7 +304,7 @@ pub enum Item {
 }
 
 /// What one commit changed in pages that the receiver holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Delta {
     /// The commit.
     pub number: CommitNumber,
@@ -314,7 +314,7 @@ pub struct Delta {
 }
 
 /// A page as of a commit, and what happened to it since.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Page {
     /// The page.
     pub page: PageNumber,
@@ -330,7 +330,7 @@ pub struct Page {
 }
 
 /// The bytes of a page.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum Content {
     /// Never written.
     Zero,
@@ -339,7 +339,7 @@ pub enum Content {
 }
 
 /// Whole lines of a page at the batch's `through`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Lines {
     /// Everything of this page up to this commit is included.
     pub number: CommitNumber,
@@ -438,7 +438,7 @@ fn attach(
 }
 
 /// Why a transaction did not commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CommitRefusal {
     /// A line read was written by a later commit than the snapshot.
     Conflict(PageLines),
@@ -447,7 +447,7 @@ pub enum CommitRefusal {
 }
 
 /// What the leader tells whoever asks.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Default, Serialize, Deserialize)]
 pub struct Status {
     /// The cluster, in hexadecimal.
     pub cluster: String,
@@ -480,7 +480,7 @@ pub struct Status {
 }
 
 /// What the leader knows of one member.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Default, Serialize, Deserialize)]
 pub struct StationStatus {
     /// Its number.
     pub station: u32,

@@ -39,7 +39,7 @@ pub const RECORD_BYTES_MAX: usize = crate::message::COMMIT_BYTES_MAX + 128;
 const COMMIT_PREFIX: usize = 24;
 
 /// Where and when a record was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stamp {
     /// The generation of the heap.
     pub generation: Generation,
@@ -62,7 +62,7 @@ impl Stamp {
 }
 
 /// One entry of the log.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Record {
     /// Where it stands.
     pub stamp: Stamp,
@@ -71,7 +71,7 @@ pub struct Record {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Body {
     /// A transaction was committed.
     Commit {

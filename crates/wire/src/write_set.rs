@@ -25,7 +25,7 @@ const RUN_HEADER: usize = 4;
 const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// A validated write set. Cloning shares the buffer.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct WriteSet(Bytes);
 
 impl WriteSet {

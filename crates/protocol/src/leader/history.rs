@@ -12,6 +12,7 @@
 //! that wrote this page.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,7 +32,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// The bytes of the commits follow one another in chunks that are recycled as a whole: to allocate
 /// them one by one, and to free them when nothing of them is in the cache any more, would cost more
 /// than the rest of a commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct History {
     commits: VecDeque<Entry>,
     /// The number of `commits[0]`, or of the next commit while there is none.
@@ -47,7 +48,7 @@ pub(crate) struct History {
 
 /// Where a commit's write set lies, and behind it what it replaced: for each section the page's
 /// version before (u64), then the bytes before.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     chunk: u64,
     at: usize,
@@ -62,6 +63,7 @@ impl Entry {
 }
 
 /// One commit of the history.
+#[derive(Hash)]
 struct Remembered<'a> {
     writes: &'a [u8],
     undo: &'a [u8],
@@ -80,6 +82,25 @@ impl<'a> Remembered<'a> {
             undo = rest;
         }
         None
+    }
+}
+
+/// What is remembered; in which chunks it lies says nothing.
+impl Hash for History {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            commits,
+            first,
+            chunks: _,
+            first_chunk: _,
+            spare: _,
+            bytes: _,
+            bytes_max: _,
+        } = self;
+        first.hash(state);
+        for at in 0..commits.len() as u64 {
+            self.get(CommitNumber(first.0 + at)).hash(state);
+        }
     }
 }
 
@@ -118,7 +139,7 @@ impl History {
             .is_none_or(|chunk| chunk.capacity() - chunk.len() < needed)
         {
             let mut chunk = std::mem::take(&mut self.spare);
-            chunk.reserve_exact(needed.max(CHUNK_BYTES));
+            chunk.reserve_exact(needed.max(CHUNK_BYTES.min(self.bytes_max)));
             self.chunks.push_back(chunk);
         }
         let index = self.first_chunk + self.chunks.len() as u64 - 1;

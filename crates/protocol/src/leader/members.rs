@@ -22,7 +22,7 @@ use super::stream::Stream;
 use crate::{ConnectionId, Time};
 
 /// One living incarnation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MemberState {
     pub(crate) member: Member,
     pub(crate) link: Link,
@@ -54,7 +54,7 @@ pub(crate) enum Link {
 
 /// Which of the leader's lists a member is on; the highest that applies. It leaves its turn when it
 /// is asked for a batch, or has none to give; a turn that is never left would silence it for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) enum Turn {
     #[default]
     None,
@@ -104,9 +104,9 @@ impl MemberState {
 }
 
 /// The table of members, found by slot, incarnation or connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
-    slots: Vec<Option<MemberState>>,
+    pub(super) slots: Vec<Option<MemberState>>,
     by_incarnation: BTreeMap<Incarnation, Slot>,
     by_connection: FxHashMap<ConnectionId, Slot>,
 }

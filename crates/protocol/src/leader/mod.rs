@@ -20,6 +20,7 @@
 //! of the log.
 
 mod commit;
+mod fingerprint;
 mod history;
 mod members;
 mod outcomes;
@@ -131,7 +132,7 @@ pub enum Event {
 }
 
 /// What a leader wants done, in order.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Command {
     /// Append this to the log, then report the [`Event::Room`] left.
     Append(Record),
@@ -160,7 +161,7 @@ pub enum Command {
 }
 
 /// The state machine of one leadership.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Leader {
     settings: Settings,
     term: Term,
@@ -193,7 +194,7 @@ pub struct Leader {
     stopping: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Counters {
     commits: u64,
     conflicts: u64,

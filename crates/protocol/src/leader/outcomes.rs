@@ -7,7 +7,7 @@ use plurix_wire::message::{CommitRefusal, PageLines, Violation};
 use plurix_wire::{CommitNumber, CommitSequence};
 
 /// The fate of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     Committed(CommitNumber),
     Refused(CommitRefusal),
@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
 }
 
 /// The requests of one incarnation that it may still ask about.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Outcomes {
     window: VecDeque<(CommitSequence, Outcome)>,
     newest: CommitSequence,

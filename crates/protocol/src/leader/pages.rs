@@ -5,6 +5,7 @@
 //! only the newest commit that touched it is known. Forgetting can thus refuse a transaction that
 //! was fine, and never accepts one that was not.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use plurix_wire::message::PageLines;
@@ -18,7 +19,7 @@ pub(crate) type Slot = u16;
 const CHUNK_PAGES: usize = 512;
 
 /// What the leader knows of one page.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Entry {
     /// The newest bytes; absent until the first commit writes the page. Shared with answers under
     /// way: a commit that finds it shared changes a copy.
@@ -32,7 +33,7 @@ pub(crate) struct Entry {
 }
 
 /// All pages, found by number in two steps; chunks exist where something was written or held.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PageTable {
     chunks: Vec<Option<Box<[Entry; CHUNK_PAGES]>>>,
     line_writers: LineWriters,
@@ -175,6 +176,34 @@ impl PageTable {
     }
 }
 
+/// What the pages hold and who holds them; untouched ones, and the order of holders, say nothing.
+impl Hash for PageTable {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            chunks,
+            line_writers,
+            limit: _,
+            written: _,
+        } = self;
+        for (at, chunk) in chunks.iter().enumerate() {
+            for (index, entry) in chunk.iter().flat_map(|chunk| chunk.iter().enumerate()) {
+                let Entry {
+                    image,
+                    version,
+                    holders,
+                    lines,
+                } = entry;
+                if image.is_some() || !holders.is_empty() {
+                    let mut holders = holders.clone();
+                    holders.sort_unstable();
+                    (at, index, image, version, holders, lines).hash(state);
+                }
+            }
+        }
+        line_writers.hash(state);
+    }
+}
+
 fn position(page: PageNumber) -> (usize, usize) {
     let page = page.0 as usize;
     (page / CHUNK_PAGES, page % CHUNK_PAGES)
@@ -182,14 +211,14 @@ fn position(page: PageNumber) -> (usize, usize) {
 
 /// The last writer of each line of a bounded number of pages, replaced by the clock algorithm
 /// (Corbató 1968).
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct LineWriters {
     slots: Vec<Writers>,
     capacity: usize,
     hand: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Writers {
     page: PageNumber,
     touched: bool,

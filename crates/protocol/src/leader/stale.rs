@@ -22,7 +22,7 @@ use super::pages::PageTable;
 type Masks = BTreeMap<PageNumber, LineMask>;
 
 /// Lines that changed since the station was told.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Stale {
     /// To be told in this pass.
     now: Masks,

@@ -33,7 +33,7 @@ const ITEM_BYTES: usize = 64;
 const ITEMS_MAX: usize = 256;
 
 /// The stream from the leader to one session of a station.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Stream {
     /// Items and the newest commit when each was queued, ascending.
     queue: VecDeque<(CommitNumber, Item)>,

@@ -17,7 +17,8 @@
 //! dropped can never reach a copy fetched later. `snapshot` moves only with a finished group, and
 //! every page in memory is then as of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use plurix_wire::message::{Batch, Content, Delta, Item, Lines, Member, Page};
 use plurix_wire::{
@@ -29,7 +30,7 @@ use super::overlay::Overlay;
 use super::{Answer, Install, Pages};
 
 /// One entry of the queue.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 enum Entry {
     Delta(Delta),
     /// The page itself waits in `arrived`.
@@ -45,7 +46,7 @@ enum Entry {
 }
 
 /// A served page whose place in the queue has not been reached.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Arrived {
     page: Box<Page>,
     /// It is in memory already, as of this snapshot.
@@ -53,7 +54,7 @@ struct Arrived {
 }
 
 /// The pages of one incarnation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Cache {
     held: FxHashSet<PageNumber>,
     arrived: FxHashMap<PageNumber, Arrived>,
@@ -72,7 +73,7 @@ pub(super) struct Cache {
 }
 
 /// Questions for the newest snapshot since memory was last brought to one; answered in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Latest {
     asked: u32,
     /// Answers received, and those of them in finished groups.
@@ -490,6 +491,28 @@ impl Cache {
         kept.push_back(Entry::End(end));
         self.finished = kept.len();
         self.queue = kept;
+    }
+}
+
+/// All of it, in an order that does not depend on how it came about.
+impl Hash for Cache {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            held,
+            arrived,
+            queue,
+            finished,
+            queued_bytes,
+            collapse_at,
+            snapshot,
+            orphans,
+            members,
+            latest,
+        } = self;
+        held.iter().collect::<BTreeSet<_>>().hash(state);
+        arrived.iter().collect::<BTreeMap<_, _>>().hash(state);
+        (queue, finished, queued_bytes, collapse_at).hash(state);
+        (snapshot, orphans, members, latest).hash(state);
     }
 }
 

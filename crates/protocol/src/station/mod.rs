@@ -21,6 +21,7 @@
 //! the leader dropped this incarnation while the request was under way.
 
 mod cache;
+mod fingerprint;
 mod outbox;
 mod overlay;
 mod session;
@@ -94,7 +95,7 @@ impl Default for Settings {
 }
 
 /// Where the session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// There is no connection.
     Waiting,
@@ -120,7 +121,7 @@ pub enum Miss {
 }
 
 /// What became of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It is in the heap, at this number.
     Committed(CommitNumber),
@@ -145,7 +146,7 @@ impl From<Answer> for Outcome {
 }
 
 /// The state machine of one station.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Station {
     settings: Settings,
     state: State,
@@ -168,7 +169,7 @@ pub struct Station {
 }
 
 /// What the leader told of the current incarnation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 struct Session {
     station: StationId,
     incarnation: Incarnation,
@@ -184,7 +185,7 @@ struct Session {
 }
 
 /// The one transaction of a station.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 enum Transaction {
     None,
     Running,

@@ -3,19 +3,20 @@
 //! of others, and a copy of it would cost several allocations each time.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 
 use plurix_wire::message::{Commit, Request, ToLeader};
 use plurix_wire::{Generation, Incarnation};
 
 /// Messages in the order in which they are to be sent.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Entry>,
     /// The message that is lent now.
     lent: Option<ToLeader>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 enum Entry {
     Message(ToLeader),
     /// The commit under way, whose message is kept with the transaction.
@@ -52,8 +53,16 @@ impl Outbox {
     }
 }
 
+/// What is yet to be sent.
+impl Hash for Outbox {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { queue, lent: _ } = self;
+        queue.hash(state);
+    }
+}
+
 /// A commit with the message that asks for it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Submitted {
     message: ToLeader,
 }

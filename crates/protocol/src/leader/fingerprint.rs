@@ -1,0 +1,82 @@
+//! What tells two leaders apart that can behave differently: the model checker visits one of those
+//! that are alike.
+//!
+//! Left out are the settings, the counters, buffers kept for their memory, and every time: a
+//! checker freezes the clock, and lets silence, expiry and the end of a delay be actions of its own.
+//! Of a time that may be unset, whether it is set counts.
+
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use super::Leader;
+use super::members::{Link, MemberState, Members};
+
+impl Hash for Leader {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            settings: _,
+            term,
+            generation,
+            cuts,
+            number,
+            logged,
+            room,
+            incarnations,
+            pages,
+            history,
+            undo: _,
+            members,
+            commands,
+            urgent,
+            lazy,
+            lazy_due,
+            unlogged,
+            next_tick: _,
+            started: _,
+            counters: _,
+            stopping,
+        } = self;
+        (term, generation, cuts, number, logged, room, incarnations).hash(state);
+        (pages, history, members, commands, stopping).hash(state);
+        // In which order members are served makes no difference to any of them.
+        for list in [urgent, lazy, unlogged] {
+            list.iter().collect::<BTreeSet<_>>().hash(state);
+        }
+        lazy_due.is_some().hash(state);
+    }
+}
+
+impl Hash for Members {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The other fields are indexes of this one.
+        self.slots.hash(state);
+    }
+}
+
+impl Hash for MemberState {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            member,
+            link,
+            stream,
+            outcomes,
+            held,
+            said: _,
+            pulse,
+            turn,
+            // Compared with a number while that is handed out, and with no other.
+            reached: _,
+            commits: _,
+            conflicts: _,
+        } = self;
+        (member, stream, outcomes, pulse, turn).hash(state);
+        held.iter().collect::<BTreeSet<_>>().hash(state);
+        match link {
+            Link::Connected {
+                connection,
+                heard: _,
+            } => Some(connection).hash(state),
+            Link::Lost { since: _ } => None::<u64>.hash(state),
+        }
+    }
+}

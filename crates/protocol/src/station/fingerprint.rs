@@ -1,0 +1,34 @@
+//! What tells two stations apart that can behave differently: the model checker visits one of
+//! those that are alike.
+//!
+//! Left out are the settings, and the times at which something was said or heard: they decide when
+//! a heartbeat is due or a silent leader given up, which a checker turns into actions of its own.
+
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use super::Station;
+
+impl Hash for Station {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            settings: _,
+            state: stands,
+            number,
+            session,
+            seen,
+            heap_bytes,
+            cache,
+            out,
+            transaction,
+            awaited,
+            last_miss,
+            ahead,
+            heard: _,
+            said: _,
+        } = self;
+        (stands, number, session, cache, out, transaction).hash(state);
+        awaited.iter().collect::<BTreeSet<_>>().hash(state);
+        (seen, heap_bytes, last_miss, ahead).hash(state);
+    }
+}
