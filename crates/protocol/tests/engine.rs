@@ -345,3 +345,24 @@ fn what_lies_beyond_the_heap_is_not_fetched_ahead() {
     pair.begin(0);
     assert_eq!(pair.stations[0].pages_held(), 1);
 }
+
+/// The claims of the dead are freed at a snapshot that must hold all they ever did.
+#[test]
+fn who_ended_after_a_commit_is_alive_as_long_as_that_is_not_logged() {
+    let mut pair = Pair::new(1, |settings| settings.durability = Durability::Durable);
+    let life = pair.stations[0].incarnation().expect("a member");
+    pair.begin(0);
+    pair.stations[0].commit(Vec::new(), byte(3, 1));
+    pair.run();
+    let (connection, died) = (ConnectionId(0), true);
+    pair.leader
+        .handle(pair.now, Event::Closed { connection, died });
+    pair.join(station::Settings::default());
+    assert_eq!(pair.begin(1), CommitNumber(0));
+    assert!(pair.stations[1].is_alive(life));
+    pair.abort(1);
+    pair.leader.handle(pair.now, Event::Logged(CommitNumber(1)));
+    pair.run();
+    assert_eq!(pair.begin(1), CommitNumber(1));
+    assert!(!pair.stations[1].is_alive(life));
+}

@@ -30,6 +30,7 @@ impl Hash for Leader {
             urgent,
             lazy,
             lazy_due,
+            leaving,
             unlogged,
             next_tick: _,
             started: _,
@@ -37,7 +38,7 @@ impl Hash for Leader {
             stopping,
         } = self;
         (term, generation, cuts, number, logged, room, incarnations).hash(state);
-        (pages, history, members, commands, stopping).hash(state);
+        (pages, history, members, leaving, commands, stopping).hash(state);
         // In which order members are served makes no difference to any of them.
         for list in [urgent, lazy, unlogged] {
             list.iter().collect::<BTreeSet<_>>().hash(state);

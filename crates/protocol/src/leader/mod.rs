@@ -32,7 +32,7 @@ mod stream;
 
 use std::collections::VecDeque;
 
-use plurix_wire::message::{SessionRefusal, Status, ToLeader, ToStation, Violation};
+use plurix_wire::message::{Member, SessionRefusal, Status, ToLeader, ToStation, Violation};
 use plurix_wire::record::{Body, Record, Stamp};
 use plurix_wire::{CommitNumber, Generation, Term};
 
@@ -186,6 +186,9 @@ pub struct Leader {
     /// Members with something that may wait until `lazy_due`.
     lazy: Vec<Slot>,
     lazy_due: Option<Time>,
+    /// Members that were dropped at a commit that is not logged yet: at any snapshot that may be
+    /// told they still live.
+    leaving: Vec<(CommitNumber, Member)>,
     /// Members whose answers wait for the log.
     unlogged: Vec<Slot>,
     next_tick: Time,
@@ -226,6 +229,7 @@ impl Leader {
             urgent: Vec::new(),
             lazy: Vec::new(),
             lazy_due: None,
+            leaving: Vec::new(),
             unlogged: Vec::new(),
             next_tick: Time(0),
             started: Time(0),
@@ -440,6 +444,7 @@ impl Leader {
             "the log cannot hold a commit that was not made"
         );
         self.logged = self.logged.max(through);
+        self.leaving.retain(|(number, _)| *number > through);
         for slot in std::mem::take(&mut self.unlogged) {
             self.make_urgent(slot);
         }

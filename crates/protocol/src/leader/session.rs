@@ -236,6 +236,10 @@ impl Leader {
 
     fn welcome(&mut self, slot: Slot, connection: ConnectionId, through: CommitNumber) {
         let member = self.members.get(slot).member;
+        let living = self.members.iter().map(|(_, state)| state.member);
+        // Who was dropped after `through` may have commits up to there that are not known to this
+        // member yet; it learns of their end with the commits.
+        let leaving = self.leaving.iter().map(|(_, member)| *member);
         let welcome = Welcome {
             station: member.station,
             incarnation: member.incarnation,
@@ -244,9 +248,14 @@ impl Leader {
             through,
             heap_bytes: self.settings.heap_bytes,
             silence_ms_max: self.settings.silence_max.as_millis() as u32,
-            members: self.members.iter().map(|(_, state)| state.member).collect(),
+            members: living.chain(leaving).collect(),
         };
         self.send(connection, ToStation::Welcome(welcome));
+        for (number, member) in self.leaving.clone() {
+            let stream = &mut self.members.get_mut(slot).stream;
+            stream.push(number, Item::Left(member.incarnation));
+            self.make_urgent(slot);
+        }
     }
 
     fn fetch(&mut self, slot: Slot, run: PageRun, snapshot: CommitNumber) -> Result<(), Violation> {
@@ -322,6 +331,9 @@ impl Leader {
     pub(super) fn drop_member(&mut self, slot: Slot) {
         self.release_all(slot);
         let state = self.members.remove(slot);
+        if self.number > self.logged {
+            self.leaving.push((self.number, state.member));
+        }
         self.append(Body::Left(state.member.incarnation));
         self.announce(&Item::Left(state.member.incarnation));
     }
