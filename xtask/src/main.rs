@@ -53,6 +53,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Check every model of the protocol exhaustively, the large ones too; takes minutes.
+    Model {
+        /// Only the models whose test has this in its name.
+        filter: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -78,6 +83,7 @@ fn run(task: Task) -> Result<()> {
         Task::Fix => verify::fix(&root),
         Task::Fuzz(options) => fuzz::fuzz(&root, &options),
         Task::Sim { arguments } => simulate(&root, &arguments),
+        Task::Model { filter } => check_models(&root, filter),
     }
 }
 
@@ -97,6 +103,21 @@ fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
         .context("cargo could not be started")?;
     if !status.success() {
         bail!("the simulator failed ({status}); its output names the seed that repeats the run");
+    }
+    Ok(())
+}
+
+fn check_models(root: &Path, filter: Option<String>) -> Result<()> {
+    let test = ["test", "--quiet", "--release", "--package", "plurix-sim"];
+    let status = Command::new("cargo")
+        .args(test)
+        .args(["--test", "models", "--", "--include-ignored", "--nocapture"])
+        .args(filter)
+        .current_dir(root)
+        .status()
+        .context("cargo could not be started")?;
+    if !status.success() {
+        bail!("a model is broken ({status}); its output lists the steps that lead there");
     }
     Ok(())
 }
