@@ -6,12 +6,13 @@ mod fuzz;
 mod licences;
 mod markdown;
 mod repository;
+mod runs;
 mod tidy;
 mod verify;
 mod violation;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
@@ -58,6 +59,13 @@ enum Task {
         /// Only the models whose test has this in its name.
         filter: Option<String>,
     },
+    /// Run real processes under real faults; every argument is handed on.
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// For instance `--seed 7 --minutes 2`, which plans the same faults each time.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -82,44 +90,10 @@ fn run(task: Task) -> Result<()> {
         Task::Verify { steps } => verify::verify(&root, &steps),
         Task::Fix => verify::fix(&root),
         Task::Fuzz(options) => fuzz::fuzz(&root, &options),
-        Task::Sim { arguments } => simulate(&root, &arguments),
-        Task::Model { filter } => check_models(&root, filter),
+        Task::Sim { arguments } => runs::simulator(&root, &arguments),
+        Task::Model { filter } => runs::models(&root, filter),
+        Task::Chaos { arguments } => runs::chaos(&root, &arguments),
     }
-}
-
-fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
-    let status = Command::new("cargo")
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "plurix-sim",
-            "--",
-        ])
-        .args(arguments)
-        .current_dir(root)
-        .status()
-        .context("cargo could not be started")?;
-    if !status.success() {
-        bail!("the simulator failed ({status}); its output names the seed that repeats the run");
-    }
-    Ok(())
-}
-
-fn check_models(root: &Path, filter: Option<String>) -> Result<()> {
-    let test = ["test", "--quiet", "--release", "--package", "plurix-sim"];
-    let status = Command::new("cargo")
-        .args(test)
-        .args(["--test", "models", "--", "--include-ignored", "--nocapture"])
-        .args(filter)
-        .current_dir(root)
-        .status()
-        .context("cargo could not be started")?;
-    if !status.success() {
-        bail!("a model is broken ({status}); its output lists the steps that lead there");
-    }
-    Ok(())
 }
 
 /// Prints the violations that a check found; fails if there are any.
