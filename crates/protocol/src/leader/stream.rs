@@ -350,6 +350,30 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_one_commit_is_one_group() {
+        let mut behind = Behind::new(1, usize::MAX);
+        let latest = |behind: &mut Behind| behind.stream.push(CommitNumber(1), Item::Latest);
+        latest(&mut behind);
+        latest(&mut behind);
+        behind.commit(usize::MAX);
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let heap = Heap {
+                pages: &behind.pages,
+                history: &behind.history,
+                number: CommitNumber(2),
+            };
+            let small = Sender {
+                batch_bytes: 1,
+                ..sender(2)
+            };
+            let batch = behind.stream.batch(small, heap).unwrap();
+            told.push((batch.through.0, batch.last));
+        }
+        assert_eq!(told, [(1, false), (1, false), (1, true), (2, true)]);
+    }
+
+    #[test]
     fn a_long_backlog_collapses_to_the_newest_bytes() {
         let mut behind = Behind::new(100, 1000);
         assert!(behind.stream.backlog_bytes() < 1000);
