@@ -25,6 +25,10 @@ const HEAP_PAGES: u64 = 64;
 /// Pages of the heap that the library manages.
 const LIBRARY_HEAP_PAGES: u64 = 512;
 
+/// The library's stations say something every 100 ms, whatever the leader's limit; one below that
+/// would drop them whenever they compute.
+const LIBRARY_SILENCE: Span = Span::from_millis(300);
+
 /// How many of a hundred seeds collect what programs saw.
 const HISTORY_PERCENT: u64 = 25;
 
@@ -191,6 +195,9 @@ fn leader(
     leader.outcomes_max = random.within(1..8) as usize;
     leader.heartbeat = heartbeat;
     leader.silence_max = Span(heartbeat.0 * random.within(4..10));
+    if is_library {
+        leader.silence_max = leader.silence_max.max(LIBRARY_SILENCE);
+    }
     leader.resume_max = Span(heartbeat.0 * random.within(2..10));
     leader.stream_delay = random.pick(&[
         Span(0),
