@@ -72,6 +72,8 @@ pub(crate) struct Process {
     /// Whether it asked for a number.
     numbered: bool,
     refusals: u32,
+    /// The most pages it has had so far.
+    pages_max: usize,
 }
 
 impl Member {
@@ -127,6 +129,7 @@ impl World {
             tick_at: None,
             numbered: member.number.is_some(),
             refusals: 0,
+            pages_max: 0,
         });
         let life = member.life;
         let role = member.role;
@@ -401,7 +404,9 @@ impl World {
         let Some(process) = &mut member.process else {
             return Ok(());
         };
-        bounds::station(&process.station, station, leader)?;
+        let pages = process.station.pages_held() + process.station.pages_arrived();
+        process.pages_max = process.pages_max.max(pages);
+        bounds::station(&process.station, process.pages_max, station, leader)?;
         if let Some(number) = process.station.station() {
             member.number = Some(number);
         }

@@ -66,16 +66,17 @@ fn backlogs(status: &Status, settings: &leader::Settings) -> Result<(), Violatio
     Ok(())
 }
 
-/// Judges what a station queues. Changes are merged when they exceed the setting, but never below
-/// one copy of each page; a page that has arrived brings its history with it, and what the leader
-/// sends as one group is taken as one.
+/// Judges what a station queues that has had at most `pages` pages so far. Changes are merged when
+/// they exceed the setting, but never below one copy of each page; a page that has arrived brings its
+/// history with it, and what the leader sends as one group is taken as one.
 pub(crate) fn station(
     station: &Station,
+    pages: usize,
     settings: &station::Settings,
     leader: &leader::Settings,
 ) -> Result<(), Violation> {
     let heap = leader.heap_bytes / PAGE_BYTES as u64;
-    let pages = (station.pages_held() + station.pages_arrived()) as u64;
+    let pages = pages as u64;
     demand!(
         pages <= 2 * heap,
         ORACLE,
