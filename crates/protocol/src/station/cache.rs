@@ -63,8 +63,10 @@ pub(super) struct Cache {
     finished: usize,
     /// Bytes of changes queued.
     queued_bytes: usize,
-    /// The queue is collapsed when it grows to this; then doubled if that did not help.
+    /// The queue is collapsed when it grows to this; doubled, until it is empty, if that did not
+    /// help.
     collapse_at: usize,
+    queue_bytes_max: usize,
     snapshot: CommitNumber,
     /// Pages in memory that no stream keeps up to date: to be evicted between transactions.
     orphans: Vec<PageNumber>,
@@ -126,6 +128,7 @@ impl Cache {
             snapshot,
             orphans,
             collapse_at: queue_bytes_max,
+            queue_bytes_max,
             ..Self::default()
         };
         cache.set_members(members);
@@ -381,6 +384,9 @@ impl Cache {
             }
         }
         self.queued_bytes = self.count();
+        if self.queue.is_empty() {
+            self.collapse_at = self.queue_bytes_max;
+        }
         self.uninstall(memory);
         answer
     }
@@ -504,6 +510,7 @@ impl Hash for Cache {
             finished,
             queued_bytes,
             collapse_at,
+            queue_bytes_max,
             snapshot,
             orphans,
             members,
@@ -511,7 +518,7 @@ impl Hash for Cache {
         } = self;
         held.iter().collect::<BTreeSet<_>>().hash(state);
         arrived.iter().collect::<BTreeMap<_, _>>().hash(state);
-        (queue, finished, queued_bytes, collapse_at).hash(state);
+        (queue, finished, queued_bytes, collapse_at, queue_bytes_max).hash(state);
         (snapshot, orphans, members, latest).hash(state);
     }
 }
@@ -612,3 +619,6 @@ fn bytes_of(item: &Item) -> usize {
         | Item::Left(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;
