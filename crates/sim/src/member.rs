@@ -240,7 +240,8 @@ impl World {
     }
 
     pub(crate) fn connect_later(&mut self, index: usize) {
-        let span = self.chance.around(Span::from_millis(5));
+        // Some are back at once, and some when others have long gone on.
+        let span = Span::from_micros(self.chance.log_within(100..100_000));
         let life = self.members[index].life;
         self.queue.push(
             self.now + span,

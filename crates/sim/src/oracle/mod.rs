@@ -125,6 +125,7 @@ impl Oracles {
     /// The leader appends a record.
     pub(crate) fn appended(&mut self, record: &Record) -> Result<(), Violation> {
         self.numbering.appended(&self.model, record)?;
+        self.durability.appended(record);
         self.model.replay(record);
         Ok(())
     }

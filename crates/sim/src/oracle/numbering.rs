@@ -1,7 +1,8 @@
 //! Commit numbers are dense within a generation, records belong to the leadership that writes
-//! them, no id commits twice, and nothing commits that no program asked for or that was refused.
+//! them, no id commits twice, and nothing commits that no program asked for, that was refused, or
+//! in a life that has ended.
 //!
-//! Source: ARCHITECTURE.md, invariants 1 and 2.
+//! Source: ARCHITECTURE.md, invariants 1, 2 and 5.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,6 +137,12 @@ impl Numbering {
                     "{id} commits at {}, but not what was asked",
                     stamp.number
                 );
+                demand!(
+                    self.living.contains_key(&id.incarnation),
+                    ORACLE,
+                    "{id} commits at {} in a life that has ended",
+                    stamp.number
+                );
             }
             Body::Joined(member) => {
                 demand!(
@@ -234,6 +241,8 @@ mod tests {
         let first = commit(at(0, 1), 1, write(0, 1));
         objects(numbering.appended(&model, &first), "not what was asked");
         numbering.asked(id(1), &write(0, 1)).expect("the first");
+        let joined = record(at(0, 0), member(1, 1));
+        assert_eq!(numbering.appended(&model, &joined), Ok(()));
         assert_eq!(numbering.appended(&model, &first), Ok(()));
         let other = commit(at(0, 1), 1, write(0, 2));
         objects(numbering.appended(&model, &other), "not what was asked");
@@ -255,6 +264,19 @@ mod tests {
         assert_eq!(numbering.refused(&model(&[]), &attempt), Ok(()));
         let late = commit(at(0, 1), 1, write(0, 1));
         objects(numbering.appended(&model(&[]), &late), "was refused");
+    }
+
+    #[test]
+    fn a_commit_of_a_life_that_has_ended_is_noticed() {
+        let mut numbering = Numbering::default();
+        let model = model(&[]);
+        numbering.asked(id(1), &write(0, 1)).expect("the first");
+        let late = commit(at(0, 1), 1, write(0, 1));
+        for body in [member(1, 1), Body::Left(Incarnation(1))] {
+            let of_members = record(at(0, 0), body);
+            assert_eq!(numbering.appended(&model, &of_members), Ok(()));
+        }
+        objects(numbering.appended(&model, &late), "has ended");
     }
 
     #[test]

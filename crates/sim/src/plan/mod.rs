@@ -60,6 +60,9 @@ pub(crate) struct Plan {
     /// The rates of clocks that nothing disturbs, in thousandths. They differ so little that a
     /// member that says something in time, by its own clock, is heard in time by every other.
     pub(crate) clock_permille: Range<u64>,
+    /// In memory mode, a sync follows so many of a hundred occasions: the more of them, the less a
+    /// power cut takes back, and the sooner others have new commits under the same numbers.
+    pub(crate) sync_percent: u64,
 }
 
 /// The log's disk.
@@ -155,6 +158,7 @@ impl Plan {
             clock_permille: random
                 .pick(&[(1000, 1001), (999, 1002), (800, 1300)])
                 .into_range(),
+            sync_percent: random.pick(&[0, 1, 20]),
         }
     }
 

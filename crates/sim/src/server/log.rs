@@ -63,7 +63,7 @@ impl World {
         // In memory mode a sync now and then costs nobody time, and must lose nothing either.
         let wanted = match durable {
             true => process.leader.awaits_log(),
-            false => self.disk.chance(1),
+            false => self.disk.chance(self.plan.sync_percent),
         };
         if process.syncing.is_some() || !wanted {
             return Ok(());

@@ -208,8 +208,10 @@ impl World {
         self.tally.leader_ends += 1;
         let writing = self.server.doom.is_some();
         if end == End::PowerCut {
-            let granularity = self.disk.pick(&[Granularity::Block, Granularity::Word]);
-            let percent = self.disk.pick(&[0, 50, 90, 100]);
+            let granularity =
+                self.disk
+                    .pick(&[Granularity::Block, Granularity::Word, Granularity::Word]);
+            let percent = self.disk.pick(&[0, 50, 90, 97, 100]);
             let disk = &mut self.disk;
             self.server
                 .machine
