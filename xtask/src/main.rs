@@ -1,6 +1,7 @@
 //! The project's own checks and shortcuts, as `cargo xtask`. What CI demands is written here, in
 //! Rust and with unit tests, so that a developer sees the same verdict before pushing.
 
+mod canaries;
 mod commands;
 mod fuzz;
 mod licences;
@@ -66,6 +67,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Plant bugs in the simulated cluster, one at a time; fails if an oracle misses one.
+    #[command(disable_help_flag = true)]
+    Canaries {
+        /// `--seeds N`, `--only NAME`, `--first` to stop at the first finding of each, `--json`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -93,6 +101,7 @@ fn run(task: Task) -> Result<()> {
         Task::Sim { arguments } => runs::simulator(&root, &arguments),
         Task::Model { filter } => runs::models(&root, filter),
         Task::Chaos { arguments } => runs::chaos(&root, &arguments),
+        Task::Canaries { arguments } => canaries::hunt(&root, &arguments),
     }
 }
 

@@ -17,9 +17,8 @@
 //!
 //! To add a fault: a variant of `nemesis::Fault` and its stroke. To add an oracle: a file in
 //! `oracle/` that names its source, and the place in the run where it looks. To see that an oracle
-//! works: a [`Canary`], a bug planted on purpose.
+//! works: a [`Canary`], a bug planted on purpose in the code under test.
 
-mod canary;
 mod clock;
 mod history;
 mod library;
@@ -39,9 +38,11 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use plurix_wire::canary;
+pub use plurix_wire::canary::Canary;
+
 use serde::Serialize;
 
-pub use canary::Canary;
 pub use oracle::Violation;
 pub use world::Tally;
 use world::World;
@@ -49,7 +50,7 @@ use world::World;
 /// How to run a seed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// A bug to plant.
+    /// A bug to plant; only in a build with `--cfg plurix_canary`.
     pub canary: Option<Canary>,
     /// Print the trace as it happens.
     pub print: bool,
@@ -78,9 +79,18 @@ pub struct Report {
 
 /// Runs one seed from its beginning to its end, or to the first violation. A panic in the code
 /// under test is a violation like any other.
+///
+/// # Panics
+/// If a bug is to be planted that this build does not have.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
-    let mut world = World::new(seed, options.canary, options.print);
+    assert!(
+        options.canary.is_none() || canary::PLANTABLE,
+        "a build without --cfg plurix_canary has no bug to plant"
+    );
+    #[cfg(plurix_canary)]
+    let _planted = options.canary.map(|bug| canary::plant(bug, seed));
+    let mut world = World::new(seed, options.print);
     world.oracles.deaf = options.black_box_alone;
     world.commits_least = options.commits;
     let end = catch_unwind(AssertUnwindSafe(|| world.run()));

@@ -1,5 +1,7 @@
 //! The simulator's command: runs one seed, or many until one fails, and says how to repeat it.
 
+mod canaries;
+
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,12 +14,15 @@ Examples:
   plurix-sim --seed 7                   one seed, with a summary
   plurix-sim --seed 7 --trace           the same run, every event printed
   plurix-sim --seeds 1000 --from 5000   many seeds; stops at the first that fails
-  plurix-sim --seeds 200 --canary drop-delta   does an oracle notice a planted bug?";
+  plurix-sim --seed 7 --canary drop-tail   with a planted bug, in a build that has them
+  plurix-sim canaries                   is every planted bug noticed?";
 
 /// Runs a whole Plurix cluster in one thread, under a seed, with faults and oracles.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// Run this seed.
     #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
     seed: u64,
@@ -33,8 +38,8 @@ struct Arguments {
     /// Print the summary as JSON, one object for each run.
     #[arg(long)]
     json: bool,
-    /// Plant this bug.
-    #[arg(long)]
+    /// Plant this bug; only in a build with `--cfg plurix_canary`.
+    #[arg(long, value_name = "NAME", value_parser = canaries::parse)]
     canary: Option<Canary>,
     /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
     #[arg(long)]
@@ -44,8 +49,17 @@ struct Arguments {
     commits: u64,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Task {
+    /// Plant each bug in turn and see in how many seeds which oracle notices it.
+    Canaries(canaries::Hunt),
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(Task::Canaries(hunt)) = &arguments.task {
+        return canaries::hunt(hunt);
+    }
     let options = Options {
         canary: arguments.canary,
         print: arguments.trace,
@@ -119,13 +133,10 @@ fn explain(report: &Report, failure: &str, arguments: &Arguments) {
     for line in &report.tail {
         eprintln!("{line}");
     }
-    let canary = arguments.canary.map_or(String::new(), |canary| {
-        let name = clap::ValueEnum::to_possible_value(&canary);
-        name.map_or(String::new(), |name| {
-            format!(" --canary {}", name.get_name())
-        })
-    });
     eprintln!("seed {} failed: {failure}", report.seed);
+    let canary = arguments.canary.map_or(String::new(), |canary| {
+        format!(" --canary {}", canary.name())
+    });
     eprintln!(
         "repeat it with: cargo run --release -p plurix-sim -- --seed {}{canary} --trace",
         report.seed

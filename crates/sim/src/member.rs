@@ -433,14 +433,14 @@ impl World {
             let Some(connection) = process.connection else {
                 break;
             };
-            let Some(mut message) = process.station.poll().cloned() else {
+            let Some(message) = process.station.poll().cloned() else {
                 break;
             };
             if let ToLeader::Request {
                 incarnation,
                 request: Request::Commit(commit),
                 ..
-            } = &mut message
+            } = &message
             {
                 let id = CommitId {
                     incarnation: *incarnation,
@@ -448,7 +448,6 @@ impl World {
                 };
                 self.oracles.numbering.asked(id, &commit.writes)?;
                 process.program.asked(id)?;
-                self.canary.spoil_commit(commit);
             }
             self.note(format_args!("station {index}: {}", brief(&message)));
             if !self.loses_commit(connection, &message) {

@@ -16,7 +16,6 @@ use plurix_wire::frame::Message;
 use plurix_wire::{PAGE_BYTES, StationId};
 use serde::Serialize;
 
-use crate::canary::{Canary, Planter};
 use crate::clock::Clock;
 use crate::history::History;
 use crate::member::Member;
@@ -124,7 +123,6 @@ pub(crate) struct World {
     pub(crate) oracles: Oracles,
     /// Collected in some seeds, until it is judged.
     pub(crate) history: Option<History>,
-    pub(crate) canary: Planter,
     pub(crate) chance: Random,
     pub(crate) disk: Random,
     pub(crate) audit: Random,
@@ -145,7 +143,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, canary: Option<Canary>, print: bool) -> Self {
+    pub(crate) fn new(seed: u64, print: bool) -> Self {
         let mut plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
         plan.draw_history(&mut Random::new(seed, Purpose::History));
         let mut trace = Trace::new(print);
@@ -170,7 +168,6 @@ impl World {
             members,
             oracles: Oracles::default(),
             history: plan.workload.aligned.then(History::default),
-            canary: Planter::new(canary, Random::new(seed, Purpose::Canary)),
             chance: Random::new(seed, Purpose::Faults),
             disk: Random::new(seed, Purpose::Disk),
             audit: Random::new(seed, Purpose::Audit),

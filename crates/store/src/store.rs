@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::record::{Body, HEADER_BYTES, Record, Stamp};
 use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
 
@@ -145,7 +146,8 @@ impl<D: Disk> Store<D> {
     /// its record is on disk, which is before its first commit.
     fn generation_due(&self, last: &Stamp, complete: bool) -> Option<Generation> {
         let recorded = self.identity.generation;
-        if !complete && self.identity.durability == Durability::Memory {
+        let lost = !complete && self.identity.durability == Durability::Memory;
+        if lost && !canary::strikes(Canary::ReuseNumber) {
             // A generation that was recorded may have answered commits on the boot that ended,
             // although its own record is lost: its name is used up.
             return Some(recorded.max(last.generation).next());

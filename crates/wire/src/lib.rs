@@ -13,7 +13,9 @@
 //! - [`record`]: what the commit log holds.
 //! - [`handshake`]: the first words on a connection.
 //! - [`frame`]: how a message becomes bytes on a stream.
+//! - [`canary`]: bugs planted on purpose, in builds that ask for them.
 
+pub mod canary;
 pub mod frame;
 pub mod handshake;
 pub mod ids;

@@ -23,6 +23,7 @@
 use bytes::Bytes;
 
 use crate::Error;
+use crate::canary::{self, Canary};
 use crate::ids::{
     CommitId, CommitNumber, CommitSequence, Generation, Incarnation, StationId, Term,
 };
@@ -197,7 +198,8 @@ pub fn decode(segment: &Bytes, index: u64, at: usize) -> Result<Found, Error> {
     if !(HEADER_BYTES..=RECORD_BYTES_MAX).contains(&length) || rest.len() < length {
         return Err(Error::Record("impossible length"));
     }
-    if checksum(index, &rest[..length]) != u32_at(rest, 4) {
+    let whole = checksum(index, &rest[..length]) == u32_at(rest, 4);
+    if !whole && !canary::strikes(Canary::IgnoreChecksum) {
         return Err(Error::Record("checksum mismatch"));
     }
     let stamp = Stamp {

@@ -15,6 +15,7 @@
 
 use std::ops::Range;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageLines;
 use plurix_wire::{LINE_BYTES, LineMask, PAGE_BYTES, PageNumber, WriteSet};
 
@@ -70,6 +71,11 @@ impl HeapMemory {
             // SAFETY: `&mut self` excludes writers, for as long as the comparison takes.
             let current = unsafe { memory.array::<LINE_BYTES>(start) };
             let changed = comparer.changed(&saved.bytes, current);
+            if changed == 0 && canary::strikes(Canary::DropSilentStores) {
+                let entry = table.touch(start / PAGE_BYTES);
+                let line = LineMask::covering(start % PAGE_BYTES, LINE_BYTES);
+                entry.read.set(entry.read.get() & !line.0);
+            }
             for run in runs(changed | overwritten.mask(start as u64)) {
                 let next = start + run.start..start + run.end;
                 pending = match pending {
@@ -89,6 +95,9 @@ impl HeapMemory {
     /// own, take the [`write_set`](Self::write_set) first and [`apply`](Self::apply) it at last.
     pub fn rollback(&mut self) {
         for saved in self.undo.lines() {
+            if canary::strikes(Canary::ForgetUndo) {
+                continue;
+            }
             // SAFETY: `&mut self` excludes every reference into the heap; the undo lies outside.
             unsafe { self.memory.store(saved.start(), &saved.bytes) };
         }

@@ -13,6 +13,8 @@
 //! A block is freed into its slab, whosever arena that is in. Only when memory runs out are other
 //! arenas' slabs and idle pages used.
 
+use plurix_wire::canary::{self, Canary};
+
 use super::classes::{CLASS_BYTES, CLASSES, SLAB_HEADER_BYTES, capacity};
 use super::layout::{ARENA_BYTES, ARENAS, STRIPES};
 use super::runs::{PageEntry, offset_of, state};
@@ -145,7 +147,9 @@ impl Allocator<'_, '_> {
         if index >= capacity || slab.used as usize >= capacity {
             return Err(corrupt("slab"));
         }
-        slab.bitmap[word] |= 1 << (index % 64);
+        if !canary::strikes(Canary::DoubleAlloc) {
+            slab.bitmap[word] |= 1 << (index % 64);
+        }
         slab.used += 1;
         let (used, arena) = (slab.used as usize, usize::from(slab.arena));
         if used == 1 {

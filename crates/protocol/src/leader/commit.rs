@@ -14,6 +14,7 @@
 //! Validation is backward-oriented (Härder 1984): every line that the transaction read must still
 //! be the one of its snapshot, so the transaction could as well have run at its number.
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{
     COMMIT_BYTES_MAX, Commit, CommitRefusal, Delta, Item, PageLines, Violation,
 };
@@ -33,6 +34,9 @@ impl Leader {
         let outcomes = &mut self.members.get_mut(slot).outcomes;
         let sequence = commit.sequence;
         let outcome = match outcomes.admit(sequence, commit.acknowledged, limit)? {
+            Verdict::Known(Outcome::Committed(_)) if canary::strikes(Canary::WrongNumber) => {
+                Outcome::Committed(self.number)
+            }
             Verdict::Known(outcome) => outcome,
             Verdict::New => {
                 let outcome = self.order(slot, commit);
@@ -45,6 +49,10 @@ impl Leader {
         };
         let item = match outcome {
             Outcome::Committed(number) => Item::Committed { sequence, number },
+            Outcome::Refused(_) if canary::strikes(Canary::AcceptRefused) => Item::Committed {
+                sequence,
+                number: self.number,
+            },
             Outcome::Refused(why) => Item::Refused { sequence, why },
         };
         self.members.get_mut(slot).stream.push(self.number, item);
@@ -106,7 +114,9 @@ impl Leader {
         self.room -= bytes;
         let number = self.number.next();
         self.number = number;
-        if self.settings.durability == Durability::Memory {
+        if self.settings.durability == Durability::Memory
+            || canary::strikes(Canary::AnswerBeforeLog)
+        {
             self.logged = number;
         }
         self.apply(slot, number, &writes);

@@ -16,6 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{Content, Delta, Page};
 use plurix_wire::{CommitNumber, PAGE_BYTES, PageBytes, PageNumber, Section, Sections, WriteSet};
 
@@ -209,11 +210,10 @@ impl History {
             let (section, previous, before) = entry
                 .section(page)
                 .expect("a page's version names a commit that wrote it");
-            revert(
-                bytes.get_or_insert_with(|| Box::new(**image)),
-                &section,
-                before,
-            );
+            if !canary::strikes(Canary::ServeNewer) {
+                let bytes = bytes.get_or_insert_with(|| Box::new(**image));
+                revert(bytes, &section, before);
+            }
             since.push(Delta {
                 number: at,
                 writes: WriteSet::parse(Bytes::copy_from_slice(section.encoded()))

@@ -189,7 +189,7 @@ impl Members {
         slot
     }
 
-    pub(crate) fn remove(&mut self, slot: Slot) -> MemberState {
+    pub(crate) fn remove(&mut self, slot: Slot) {
         let state = self.slots[usize::from(slot)]
             .take()
             .expect("slot of a living member");
@@ -197,7 +197,6 @@ impl Members {
         if let Some(connection) = state.connection() {
             self.by_connection.remove(&connection);
         }
-        state
     }
 
     /// Gives the member another link; answers the connection it had.

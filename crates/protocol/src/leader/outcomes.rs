@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{CommitRefusal, PageLines, Violation};
 use plurix_wire::{CommitNumber, CommitSequence};
 
@@ -78,6 +79,9 @@ impl Outcomes {
         number: CommitNumber,
     ) {
         self.acknowledge(acknowledged);
+        if canary::strikes(Canary::CommitTwice) {
+            return;
+        }
         self.newest = sequence;
         self.window
             .push_back((sequence, Outcome::Committed(number)));

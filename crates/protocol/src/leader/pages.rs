@@ -8,6 +8,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageLines;
 use plurix_wire::{
     CommitNumber, LINES_PER_PAGE, LineMask, PAGE_BYTES, PageBytes, PageNumber, WriteSet,
@@ -99,7 +100,11 @@ impl PageTable {
         snapshot: CommitNumber,
     ) -> Option<PageLines> {
         reads.iter().find_map(|read| {
-            let written = self.written_since(read.page, snapshot).0 & read.lines.0;
+            let mut lines = read.lines.0;
+            if canary::strikes(Canary::SkipReadLine) {
+                lines &= lines - 1;
+            }
+            let written = self.written_since(read.page, snapshot).0 & lines;
             (written != 0).then_some(PageLines {
                 page: read.page,
                 lines: LineMask(written),

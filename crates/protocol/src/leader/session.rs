@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{
     Item, Join, Member, PageRun, Request, Resume, SessionRefusal, ToLeader, ToStation, Violation,
     Welcome,
@@ -194,7 +195,8 @@ impl Leader {
         let behind = self
             .cuts
             .iter()
-            .any(|(later, cut)| *later > generation && through > *cut);
+            .any(|(later, cut)| *later > generation && through > *cut)
+            && !canary::strikes(Canary::StaleGeneration);
         if !behind && generation <= self.generation && through <= self.logged {
             return None;
         }
@@ -313,7 +315,8 @@ impl Leader {
     }
 
     fn hold(&mut self, slot: Slot, page: PageNumber) {
-        if self.members.get_mut(slot).held.insert(page) {
+        let is_new = self.members.get_mut(slot).held.insert(page);
+        if is_new && !canary::strikes(Canary::ForgetHolder) {
             self.pages.entry(page).holders.push(slot);
         }
     }
@@ -330,12 +333,15 @@ impl Leader {
     /// Ends an incarnation; everybody else is told, in order.
     pub(super) fn drop_member(&mut self, slot: Slot) {
         self.release_all(slot);
-        let state = self.members.remove(slot);
-        if self.number > self.logged {
-            self.leaving.push((self.number, state.member));
+        let member = self.members.get(slot).member;
+        if !canary::strikes(Canary::KeepDeadLife) {
+            self.members.remove(slot);
         }
-        self.append(Body::Left(state.member.incarnation));
-        self.announce(&Item::Left(state.member.incarnation));
+        if self.number > self.logged {
+            self.leaving.push((self.number, member));
+        }
+        self.append(Body::Left(member.incarnation));
+        self.announce(&Item::Left(member.incarnation));
     }
 
     fn announce(&mut self, item: &Item) {

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{Content, Delta, Lines};
 use plurix_wire::{CommitNumber, LINE_BYTES, LineMask, PAGE_BYTES, PageNumber, WriteSetBuilder};
 
@@ -60,7 +61,11 @@ impl Stale {
     /// A commit changed these lines.
     pub(crate) fn mark(&mut self, delta: &Delta) {
         for section in delta.writes.sections() {
-            self.later.entry(section.page()).or_default().0 |= section.lines().0;
+            let mut lines = section.lines().0;
+            if canary::strikes(Canary::LoseCollapsedLine) {
+                lines &= lines - 1;
+            }
+            self.later.entry(section.page()).or_default().0 |= lines;
         }
     }
 

@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{Batch, Content, Delta, Item, Lines};
 use plurix_wire::{
     CommitNumber, Generation, LineMask, PAGE_BYTES, PageNumber, StreamSequence, Term,
@@ -164,13 +165,22 @@ impl Stream {
                 _ => self.answer_bytes -= bytes,
             }
             room -= bytes as isize;
+            if room <= 0 && canary::strikes(Canary::DropTail) {
+                break;
+            }
             items.push(item);
         }
         let waiting = self.queue.front().map(|(number, _)| *number);
         let (last, through) = match waiting.filter(|number| *number <= sender.logged) {
             // A group ends before the next commit. One that ended only when nothing waits might
             // never end for a station that is just fast enough, and grow there without bound.
-            Some(next) if sent < next && self.stale.is_none() => (true, CommitNumber(next.0 - 1)),
+            Some(next) if sent < next && self.stale.is_none() => {
+                let promised = match canary::strikes(Canary::EarlyThrough) {
+                    true => next.0,
+                    false => next.0 - 1,
+                };
+                (true, CommitNumber(promised))
+            }
             // A later batch of the group may end it, and say less than what is logged now.
             Some(_) => (false, sent),
             None => {

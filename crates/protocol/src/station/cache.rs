@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{Batch, Content, Delta, Item, Lines, Member, Page};
 use plurix_wire::{
     CommitNumber, CommitSequence, Incarnation, PAGE_BYTES, PageBytes, PageNumber, WriteSet,
@@ -222,6 +223,8 @@ impl Cache {
             if self.queued_bytes > self.collapse_at {
                 self.collapse();
             }
+        } else if canary::strikes(Canary::ApplyUnfinished) {
+            self.finished = self.queue.len();
         }
     }
 
@@ -263,7 +266,10 @@ impl Cache {
     /// Whether the newest question is answered in a finished group that waits to be applied. The
     /// answer to an older one says nothing of what was committed since.
     pub(super) fn has_latest(&self) -> bool {
-        self.latest.asked > 0 && self.latest.finished >= self.latest.asked
+        let Latest {
+            asked, finished, ..
+        } = self.latest;
+        asked > 0 && (finished >= asked || finished > 0 && canary::strikes(Canary::StaleLatest))
     }
 
     /// The answer to `sequence`, if it is in a finished group.
@@ -291,7 +297,11 @@ impl Cache {
             };
         }
         if arrived.installed.is_none() {
-            install(&arrived.page, self.snapshot, memory);
+            let through = match canary::strikes(Canary::ApplyBeneath) {
+                true => arrived.page.held_from,
+                false => self.snapshot,
+            };
+            install(&arrived.page, through, memory);
             arrived.installed = Some(self.snapshot);
         }
         Arrival::Installed
@@ -436,11 +446,16 @@ impl Cache {
         held.extend(self.arrived.keys());
         held.sort_unstable();
         held.dedup();
-        let through = self.queue.iter().rev().find_map(|entry| match entry {
+        (self.through(), held)
+    }
+
+    /// The snapshot once every finished group is applied.
+    pub(super) fn through(&self) -> CommitNumber {
+        let end = self.queue.iter().rev().find_map(|entry| match entry {
             Entry::End(through) => Some(*through),
             _ => None,
         });
-        (through.unwrap_or(self.snapshot), held)
+        end.unwrap_or(self.snapshot)
     }
 
     /// The bytes of all that is queued.
@@ -479,7 +494,9 @@ impl Cache {
                     overlay.add(&lines.writes);
                 }
                 Entry::Page(page) => {
-                    overlay.forget(page);
+                    if !canary::strikes(Canary::KeepOldChanges) {
+                        overlay.forget(page);
+                    }
                     kept.push_back(Entry::Page(page));
                 }
                 Entry::End(through) => end = through,
@@ -587,7 +604,7 @@ fn put_back(
     for section in writes.sections() {
         let page = section.page();
         let beneath = refreshed.get(&page).is_none_or(|refresh| *refresh < number);
-        if beneath && held.contains(&page) {
+        if beneath && held.contains(&page) && !canary::strikes(Canary::LoseMerge) {
             memory.apply(&section);
         }
     }

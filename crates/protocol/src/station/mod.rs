@@ -28,6 +28,7 @@ mod session;
 
 use std::collections::BTreeMap;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{
     Commit, CommitRefusal, FETCH_PAGES_MAX, Member, PageLines, PageRun, Request, SessionRefusal,
     ToLeader, Welcome,
@@ -394,7 +395,10 @@ impl Station {
         match self.transaction {
             Transaction::Doomed => {}
             Transaction::Running => {
-                let snapshot = self.cache.snapshot();
+                let mut snapshot = self.cache.snapshot();
+                if canary::strikes(Canary::EarlySnapshot) {
+                    snapshot = self.cache.through();
+                }
                 let session = self
                     .session
                     .as_mut()

@@ -1,6 +1,7 @@
 //! The session of a station: opening, resuming, hearing the leader, and starting a new life when
 //! the leader has given up the old one.
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{
     Batch, Content, Delta, Item, Join, PageRun, Request, Resume, SessionRefusal, ToLeader,
     ToStation, Welcome,
@@ -187,7 +188,9 @@ impl Station {
                 self.awaited.clear();
                 self.transaction = match std::mem::replace(&mut self.transaction, Transaction::None)
                 {
-                    Transaction::Running => Transaction::Doomed,
+                    Transaction::Running if !canary::strikes(Canary::AcceptOldLife) => {
+                        Transaction::Doomed
+                    }
                     Transaction::Committing(submitted) => {
                         let answer = self.cache.answer(submitted.commit().sequence);
                         Transaction::Decided(answer.map_or(Outcome::Unknown, Outcome::from))

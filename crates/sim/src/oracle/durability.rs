@@ -223,7 +223,10 @@ mod tests {
                 .for_each(|record| durability.appended(record));
             durability.recovered(&model(&[]), Memory, loss, records, None)
         };
-        let (killed, cut) = (Loss::Killed { writing: false }, Loss::Killed { writing: true });
+        let (killed, cut) = (
+            Loss::Killed { writing: false },
+            Loss::Killed { writing: true },
+        );
         assert!(recovered(killed, &[left(1), left(2)]).is_ok());
         objects(recovered(killed, &[left(1)]), "were appended");
         assert!(recovered(cut, &[left(1)]).is_ok());

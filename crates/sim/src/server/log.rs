@@ -88,10 +88,6 @@ impl World {
         }
         let life = self.server.life;
         self.queue.push(self.now + span, Event::Synced { life });
-        if let Some(through) = self.canary.early_answer(durable, &process.leader) {
-            let now = self.server.clock.at(self.now);
-            process.leader.handle(now, leader::Event::Logged(through));
-        }
         Ok(())
     }
 

@@ -409,7 +409,7 @@ impl World {
                 process.blocked.insert(connection);
                 continue;
             }
-            let Some(mut message) = process.leader.batch(now, connection) else {
+            let Some(message) = process.leader.batch(now, connection) else {
                 continue;
             };
             self.reveal(&message)?;
@@ -417,7 +417,6 @@ impl World {
             if self.loses_answer(connection, &message) {
                 continue;
             }
-            self.canary.spoil_batch(&mut message);
             self.send(connection, Side::Station, &message);
         }
         Err(broken("the leader has ever more to send at one moment"))
