@@ -17,18 +17,21 @@
 //! dropped can never reach a copy fetched later. `snapshot` moves only with a finished group, and
 //! every page in memory is then as of it.
 
+mod memory;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use plurix_wire::canary::{self, Canary};
-use plurix_wire::message::{Batch, Content, Delta, Item, Lines, Member, Page};
-use plurix_wire::{
-    CommitNumber, CommitSequence, Incarnation, PAGE_BYTES, PageBytes, PageNumber, WriteSet,
-};
+use plurix_wire::message::{Batch, Delta, Item, Lines, Member, Page};
+use plurix_wire::{CommitNumber, CommitSequence, Incarnation, PAGE_BYTES, PageNumber, WriteSet};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::overlay::Overlay;
 use super::{Answer, Install, Pages};
+use memory::{apply_held, install, put_back, settle_page};
 
 /// One entry of the queue.
 #[derive(Debug, Clone, Hash)]
@@ -540,81 +543,6 @@ impl Hash for Cache {
     }
 }
 
-/// Puts a page into memory as of `through`.
-fn install(page: &Page, through: CommitNumber, memory: &impl Install) {
-    let mut changes = page
-        .since
-        .iter()
-        .take_while(|delta| delta.number <= through)
-        .peekable();
-    if changes.peek().is_none() {
-        return match &page.content {
-            Content::Zero => memory.install_zero(page.page),
-            Content::Bytes(bytes) => memory.install(page.page, whole(bytes)),
-        };
-    }
-    let mut bytes = match &page.content {
-        Content::Zero => [0; PAGE_BYTES],
-        Content::Bytes(bytes) => *whole(bytes),
-    };
-    for run in changes
-        .flat_map(|delta| delta.writes.sections())
-        .flat_map(|s| s.runs())
-    {
-        let at = usize::from(run.offset);
-        bytes[at..at + run.bytes.len()].copy_from_slice(run.bytes);
-    }
-    memory.install(page.page, &bytes);
-}
-
-/// The queue has reached a served page: brings it to the commit from which it is held.
-fn settle_page(arrived: Arrived, memory: &mut impl Pages) {
-    let page = arrived.page;
-    match arrived.installed {
-        None => install(&page, page.held_from, memory),
-        Some(snapshot) => {
-            for delta in page.since.iter().filter(|delta| delta.number > snapshot) {
-                delta
-                    .writes
-                    .sections()
-                    .for_each(|section| memory.apply(&section));
-            }
-        }
-    }
-}
-
-fn apply_held(held: &FxHashSet<PageNumber>, writes: &WriteSet, memory: &mut impl Pages) {
-    for section in writes
-        .sections()
-        .filter(|section| held.contains(&section.page()))
-    {
-        memory.apply(&section);
-    }
-}
-
-/// Puts the bytes of the station's own commit `number` into memory, but for pages that were
-/// brought to that commit or beyond already: after a resume the refreshed lines contain it.
-fn put_back(
-    held: &FxHashSet<PageNumber>,
-    refreshed: &FxHashMap<PageNumber, CommitNumber>,
-    number: CommitNumber,
-    writes: &WriteSet,
-    memory: &mut impl Pages,
-) {
-    for section in writes.sections() {
-        let page = section.page();
-        let beneath = refreshed.get(&page).is_none_or(|refresh| *refresh < number);
-        if beneath && held.contains(&page) && !canary::strikes(Canary::LoseMerge) {
-            memory.apply(&section);
-        }
-    }
-}
-
-/// The session has checked the length when the page arrived.
-fn whole(bytes: &bytes::Bytes) -> &PageBytes {
-    bytes[..].try_into().expect("checked on arrival")
-}
-
 fn page_bytes(page: &Page) -> usize {
     let since: usize = page
         .since
@@ -636,6 +564,3 @@ fn bytes_of(item: &Item) -> usize {
         | Item::Left(_) => 0,
     }
 }
-
-#[cfg(test)]
-mod tests;

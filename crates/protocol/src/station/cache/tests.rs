@@ -1,7 +1,8 @@
 //! The bounds of the queue.
 
 use super::*;
-use plurix_wire::{Generation, Section, StreamSequence, Term, WriteSetBuilder};
+use plurix_wire::message::Content;
+use plurix_wire::{Generation, PageBytes, Section, StreamSequence, Term, WriteSetBuilder};
 
 struct Nowhere;
 
