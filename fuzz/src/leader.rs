@@ -60,6 +60,8 @@ struct World {
     /// What the log can surely take.
     room: u64,
     living: BTreeMap<Incarnation, Member>,
+    /// Who has ended, and at which commit: at an older snapshot they still live.
+    ended: Vec<(u64, Member)>,
     /// Every life there ever was.
     lives: Vec<Incarnation>,
     /// The commit that is being asked for.
@@ -93,6 +95,7 @@ impl World {
             generation: Generation(0),
             room: 1 << 16,
             living: BTreeMap::new(),
+            ended: Vec::new(),
             lives: Vec::new(),
             asked: None,
             stopped: false,
@@ -363,7 +366,8 @@ impl World {
             }
             Body::Left(incarnation) => {
                 let left = self.living.remove(&incarnation);
-                assert!(left.is_some(), "only the living leave");
+                let left = left.expect("only the living leave");
+                self.ended.push((stamp.number.0, left));
             }
             Body::Generation => {
                 assert_eq!(stamp.generation, self.generation.next());
@@ -384,7 +388,10 @@ impl World {
                     welcome.through.0 <= self.history.logged,
                     "nothing above the log"
                 );
-                let members: Vec<Member> = self.living.values().copied().collect();
+                let logged = self.history.logged;
+                let ended = self.ended.iter().filter(|(number, _)| *number > logged);
+                let living = self.living.values().chain(ended.map(|(_, member)| member));
+                let members: Vec<Member> = living.copied().collect();
                 assert_eq!(welcome.members, members);
                 let other = link.member.filter(|life| *life != welcome.incarnation);
                 assert!(
