@@ -17,15 +17,13 @@ const FLAGS: &str = "--cfg plurix_canary";
 pub(crate) fn hunt(root: &Path, arguments: &[String]) -> Result<()> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     let status = Command::new("cargo")
-        .args(["run", "--quiet", "--release", "--package", "plurix-sim"])
+        .args(["run", "--quiet", "--profile", "quick"])
+        .args(["--package", "plurix-sim"])
         .arg("--target-dir")
         .arg(target(root).join("canary"))
         .args(["--", "canaries"])
         .args(arguments)
         .env("RUSTFLAGS", format!("{flags} {FLAGS}").trim())
-        // Whole-program optimisation would take longer than the seeds.
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .current_dir(root)
         .status()
         .context("cargo could not be started")?;

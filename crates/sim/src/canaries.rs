@@ -94,8 +94,7 @@ impl Finding {
         for seed in 1..=hunt.seeds {
             finding.seeds = seed;
             if let Some(failure) = run(seed, &options).failure {
-                let oracle = failure.split(':').next().unwrap_or_default();
-                *finding.oracles.entry(oracle.to_owned()).or_default() += 1;
+                *finding.oracles.entry(failure.oracle).or_default() += 1;
                 finding.found += 1;
                 finding.first_seed.get_or_insert(seed);
                 if hunt.first {

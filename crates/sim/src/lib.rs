@@ -15,36 +15,50 @@
 //!   oracles: what the log says is the truth --> the first violation ends the run
 //! ```
 //!
+//! A run is a function of its seed and of a [`Mask`], which [`shrink`] makes as small as it can when
+//! the run fails; [`record`] tells the story of one, in lines or as a [chart](Story::svg).
+//!
 //! To add a fault: a variant of `nemesis::Fault` and its stroke. To add an oracle: a file in
 //! `oracle/` that names its source, and the place in the run where it looks. To see that an oracle
 //! works: a [`Canary`], a bug planted on purpose in the code under test.
 
+mod brief;
+mod chart;
 mod clock;
 mod history;
 mod library;
+mod mask;
 mod member;
 mod nemesis;
 mod network;
 pub mod oracle;
+mod panics;
 mod plan;
 mod program;
 mod queue;
 mod random;
+mod scale;
 mod server;
+mod shrink;
+mod story;
 mod stranger;
+mod tally;
 mod trace;
 mod workload;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use plurix_wire::canary;
 pub use plurix_wire::canary::Canary;
-
 use serde::Serialize;
 
+pub use mask::{Mask, Numbers, NumbersError};
 pub use oracle::Violation;
-pub use world::Tally;
+pub use panics::keep_panics_quiet;
+pub use scale::{Clock, Figures, Traffic, scale};
+pub use shrink::{Progress, shrink};
+pub use story::{Story, record, run_twice};
+pub use tally::{Mark, Tally};
+use trace::Recording;
 use world::World;
 
 /// How to run a seed.
@@ -52,8 +66,8 @@ use world::World;
 pub struct Options {
     /// A bug to plant; only in a build with `--cfg plurix_canary`.
     pub canary: Option<Canary>,
-    /// Print the trace as it happens.
-    pub print: bool,
+    /// What to leave out.
+    pub mask: Mask,
     /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
     pub black_box_alone: bool,
     /// Faults go on until the log has had so many commits, however long the seed would have it.
@@ -65,16 +79,50 @@ pub struct Options {
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// What was left out.
+    pub mask: Mask,
     /// What went wrong, if anything did.
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
     /// The hash of the whole trace: equal for two runs that were the same.
     pub trace_hash: String,
     /// Virtual time of the run, in nanoseconds.
     pub virtual_ns: u64,
+    /// Fault strokes whose time came, masked out or not.
+    pub strokes: u64,
+    /// Stations that there are, masked out or not.
+    pub stations: usize,
     /// What happened, counted.
     pub tally: Tally,
-    /// The last lines of the trace, if anything went wrong.
-    pub tail: Vec<String>,
+}
+
+/// Why a run ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{oracle}: {what}")]
+pub struct Failure {
+    /// The oracle that noticed; `panic` if the code under test did.
+    pub oracle: String,
+    /// What it saw.
+    pub what: String,
+    /// Where the code panicked, if it did and [`keep_panics_quiet`] was called before.
+    pub place: Option<String>,
+}
+
+impl Failure {
+    /// Whether both are signs of the same bug, as far as anybody can tell from outside.
+    #[must_use]
+    pub fn resembles(&self, other: &Self) -> bool {
+        (&self.oracle, &self.place) == (&other.oracle, &other.place)
+    }
+}
+
+impl From<Violation> for Failure {
+    fn from(violation: Violation) -> Self {
+        Self {
+            oracle: violation.oracle.to_owned(),
+            what: violation.what,
+            place: None,
+        }
+    }
 }
 
 /// Runs one seed from its beginning to its end, or to the first violation. A panic in the code
@@ -84,33 +132,31 @@ pub struct Report {
 /// If a bug is to be planted that this build does not have.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
+    run_recording(seed, options, Recording::default()).0
+}
+
+fn run_recording(seed: u64, options: &Options, recording: Recording) -> (Report, World) {
     assert!(
         options.canary.is_none() || canary::PLANTABLE,
         "a build without --cfg plurix_canary has no bug to plant"
     );
     #[cfg(plurix_canary)]
     let _planted = options.canary.map(|bug| canary::plant(bug, seed));
-    let mut world = World::new(seed, options.print);
-    world.oracles.deaf = options.black_box_alone;
-    world.commits_least = options.commits;
-    let end = catch_unwind(AssertUnwindSafe(|| world.run()));
-    let failure = match end {
+    let mut world = World::new(seed, options, recording);
+    let failure = match panics::catch(|| world.run()) {
         Ok(Ok(())) => None,
-        Ok(Err(violation)) => Some(violation.to_string()),
-        Err(panic) => Some(format!("panic: {}", message(&*panic))),
+        Ok(Err(violation)) => Some(violation.into()),
+        Err(failure) => Some(failure),
     };
-    Report {
+    let report = Report {
         seed,
+        mask: options.mask.clone(),
+        failure,
         trace_hash: format!("{:016x}", world.trace.hash()),
         virtual_ns: world.now.0,
+        strokes: world.strokes,
+        stations: world.members.len(),
         tally: world.tally.clone(),
-        tail: failure.as_ref().map_or(Vec::new(), |_| world.trace.tail()),
-        failure,
-    }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without a message")
+    };
+    (report, world)
 }

@@ -1,43 +1,48 @@
-//! The simulator's command: runs one seed, or many until one fails, and says how to repeat it.
+//! The simulator's command: runs one seed, or many until one fails; makes a failing run smaller,
+//! says how to repeat it, and draws it.
 
 mod canaries;
+mod command;
 
-use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::Duration;
 
-use clap::Parser;
-use plurix_sim::{Canary, Options, Report, Tally, run};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
+use plurix_sim::{Canary, Mask, Numbers, Options};
 
 const EXAMPLES: &str = "\
 Examples:
-  plurix-sim --seed 7                   one seed, with a summary
-  plurix-sim --seed 7 --trace           the same run, every event printed
-  plurix-sim --seeds 1000 --from 5000   many seeds; stops at the first that fails
-  plurix-sim --seed 7 --canary drop-tail   with a planted bug, in a build that has them
-  plurix-sim canaries                   is every planted bug noticed?";
+  plurix-sim --seed 7                      one seed, with a summary
+  plurix-sim --seed 7 --trace              the same run, every event printed
+  plurix-sim --seed 7 --trace run.html     the same run as a chart, to be opened in a browser
+  plurix-sim --seeds 1000 --from 5000      many seeds; stops at the first that fails
+  plurix-sim --for 3m                      fresh seeds for three minutes
+  plurix-sim --seeds 50 --twice            is every run the same, run twice?
+  plurix-sim scale --stations 10,100,1000  what a commit costs with so many stations
+  plurix-sim canaries                      is every planted bug noticed?
+
+A failing run is made smaller before it is reported; the report ends with the command that repeats
+it. Exit codes: 0 all passed, 1 a seed failed, 2 wrong arguments, 130 ended by Ctrl-C.";
 
 /// Runs a whole Plurix cluster in one thread, under a seed, with faults and oracles.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
-    task: Option<Task>,
-    /// Run this seed.
-    #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
-    seed: u64,
-    /// Run so many seeds; stop at the first that fails.
-    #[arg(long, value_name = "N")]
-    seeds: Option<u64>,
-    /// The first of many seeds.
-    #[arg(long, default_value_t = 1, requires = "seeds", value_name = "S")]
-    from: u64,
-    /// Print every event.
+    mode: Option<Mode>,
+    #[command(flatten)]
+    seeds: Seeds,
+    #[command(flatten)]
+    mask: MaskOptions,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    shrink: Shrink,
+    /// Run each seed twice and compare the traces.
     #[arg(long)]
-    trace: bool,
-    /// Print the summary as JSON, one object for each run.
-    #[arg(long)]
-    json: bool,
+    twice: bool,
     /// Plant this bug; only in a build with `--cfg plurix_canary`.
     #[arg(long, value_name = "NAME", value_parser = canaries::parse)]
     canary: Option<Canary>,
@@ -50,118 +55,120 @@ struct Arguments {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Task {
+enum Mode {
     /// Plant each bug in turn and see in how many seeds which oracle notices it.
     Canaries(canaries::Hunt),
+    /// Measure what a commit costs as stations become more.
+    Scale(command::scale::ScaleOptions),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which seeds")]
+struct Seeds {
+    /// Run this seed.
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["seeds", "duration"])]
+    seed: u64,
+    /// Run so many seeds; stop at the first that fails.
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// Run fresh seeds for so long: 90s, 3m, 1h.
+    #[arg(long = "for", value_name = "DURATION", value_parser = command::parse_duration)]
+    duration: Option<Duration>,
+    /// The first of many seeds; 1, or taken from the clock with --for.
+    #[arg(long, value_name = "S", conflicts_with = "seed")]
+    from: Option<u64>,
+    /// Run so many at a time; the result does not depend on it. All cores by default.
+    #[arg(long, value_name = "J")]
+    jobs: Option<usize>,
+}
+
+impl Seeds {
+    fn are_many(&self) -> bool {
+        self.seeds.is_some() || self.duration.is_some()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What of a run to leave out")]
+struct MaskOptions {
+    /// Let only these stations take part: 0,2,5-9.
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["seeds", "duration"])]
+    stations_only: Option<Numbers>,
+    /// Let only these faults happen, counted from 0: 3,17-20, or none.
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["seeds", "duration"])]
+    faults_only: Option<Numbers>,
+    /// End the faults and the random programs after this event.
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "duration"])]
+    until_event: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+struct Output {
+    /// Print every event of one seed; or write the run to FILE: .html or .svg for a chart, .txt for
+    /// lines. With many seeds, what is written is the shrunk run of the one that fails.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", value_parser = command::parse_trace)]
+    trace: Option<PathBuf>,
+    /// Write only the last N events to the file.
+    #[arg(long, value_name = "N", default_value_t = 2000, requires = "trace")]
+    trace_last: usize,
+    /// Print JSON: an object for each run, and one for the sum of many.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Shrinking")]
+struct Shrink {
+    /// Report a failing run as it is.
+    #[arg(long)]
+    no_shrink: bool,
+    /// Look for a smaller run in at most so many runs.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    shrink_runs: u64,
+    /// Look for a smaller run for at most so long.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = command::parse_duration)]
+    shrink_for: Duration,
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            canary: self.canary,
+            black_box_alone: self.black_box_alone,
+            commits: self.commits,
+            mask: Mask {
+                stations: self.mask.stations_only.clone(),
+                faults: self.mask.faults_only.clone(),
+                until_event: self.mask.until_event,
+            },
+        }
+    }
+
+    /// The file that the trace is wanted in, if it is.
+    fn trace_file(&self) -> Option<&PathBuf> {
+        let file = self.output.trace.as_ref();
+        file.filter(|file| file.as_os_str() != "-")
+    }
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(Task::Canaries(hunt)) = &arguments.task {
-        return canaries::hunt(hunt);
+    match &arguments.mode {
+        Some(Mode::Canaries(hunt)) => return canaries::hunt(hunt),
+        Some(Mode::Scale(options)) => return command::scale::run(options),
+        None => {}
     }
-    let options = Options {
-        canary: arguments.canary,
-        print: arguments.trace,
-        black_box_alone: arguments.black_box_alone,
-        commits: arguments.commits,
-    };
-    let (first, count) = match arguments.seeds {
-        Some(count) => (arguments.from, count),
-        None => (arguments.seed, 1),
-    };
-    let started = now();
-    let (mut total, mut virtual_ns) = (Tally::default(), 0u64);
-    for (done, seed) in (1..).zip(first..first.saturating_add(count)) {
-        let report = run(seed, &options);
-        total.events += report.tally.events;
-        total.commits += report.tally.commits;
-        total.faults += report.tally.faults;
-        total.explained += report.tally.explained;
-        total.undecided += report.tally.undecided;
-        virtual_ns += report.virtual_ns;
-        if arguments.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else if arguments.seeds.is_none() {
-            summarise(&report);
-        }
-        if let Some(failure) = &report.failure {
-            explain(&report, failure, &arguments);
-            return Ok(ExitCode::FAILURE);
-        }
-        if arguments.seeds.is_some() && !arguments.json {
-            progress(done, count, seed, started, &total, virtual_ns);
-        }
+    let prints = arguments.output.trace.is_some() && arguments.trace_file().is_none();
+    if prints && arguments.seeds.are_many() {
+        let what = "--trace prints one seed; with many, name a file for the one that fails";
+        let mut command = Arguments::command();
+        command.error(ErrorKind::ArgumentConflict, what).exit();
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "how fast the simulator is, is not part of what it simulates"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn summarise(report: &Report) {
-    let tally = &report.tally;
-    println!(
-        "seed {}: trace {}, {} events, {:.3} s virtual, {} attempts, {} commits, {} conflicts, \
-         {} misses, {} faults, {} leader ends, {} crashes, histories: {} explained, {} undecided, \
-         {} not judged",
-        report.seed,
-        report.trace_hash,
-        tally.events,
-        report.virtual_ns as f64 / 1e9,
-        tally.attempts,
-        tally.commits,
-        tally.conflicts,
-        tally.misses,
-        tally.faults,
-        tally.leader_ends,
-        tally.crashes,
-        tally.explained,
-        tally.undecided,
-        tally.went_back
-    );
-    println!("  scripts: {:?}", tally.scripts);
-    println!("  faults: {:?}", tally.struck);
-}
-
-fn explain(report: &Report, failure: &str, arguments: &Arguments) {
-    for line in &report.tail {
-        eprintln!("{line}");
-    }
-    eprintln!("seed {} failed: {failure}", report.seed);
-    let canary = arguments.canary.map_or(String::new(), |canary| {
-        format!(" --canary {}", canary.name())
-    });
-    eprintln!(
-        "repeat it with: cargo run --release -p plurix-sim -- --seed {}{canary} --trace",
-        report.seed
-    );
-}
-
-fn progress(done: u64, count: u64, seed: u64, started: Instant, total: &Tally, virtual_ns: u64) {
-    let every = if std::io::stderr().is_terminal() {
-        10
+    plurix_sim::keep_panics_quiet();
+    if arguments.seeds.are_many() {
+        command::many::run(&arguments)
     } else {
-        1000
-    };
-    if done != count && !done.is_multiple_of(every) {
-        return;
+        command::one::run(&arguments)
     }
-    let real = (now() - started).as_secs_f64().max(1e-9);
-    eprintln!(
-        "{done}/{count} seeds (to {seed}): {} events, {} commits, {} faults, {} histories explained, \
-         {} undecided, {:.0} events/s, {:.1} s virtual per second",
-        total.events,
-        total.commits,
-        total.faults,
-        total.explained,
-        total.undecided,
-        total.events as f64 / real,
-        virtual_ns as f64 / 1e9 / real
-    );
 }

@@ -21,7 +21,9 @@ use crate::oracle::session::Sight;
 use crate::oracle::{Violation, bounds, demand};
 use crate::program::Program;
 use crate::queue::Event;
-use crate::random::Random;
+use crate::random::{Purpose, Random};
+use crate::tally::Mark;
+use crate::trace::{Kind, Lane};
 use crate::world::World;
 
 const ORACLE: &str = "station";
@@ -43,6 +45,8 @@ pub(crate) struct Member {
     /// The number that its successor asks for, if any.
     number: Option<StationId>,
     pub(crate) random: Random,
+    /// Chance in what its machine does, apart from the program.
+    pub(crate) chance: Random,
     /// Transactions begun, over all lives.
     pub(crate) attempts: u64,
     /// Commits since the faults ended.
@@ -77,7 +81,12 @@ pub(crate) struct Process {
 }
 
 impl Member {
-    pub(crate) fn new(number: Option<StationId>, role: Role, clock: Clock, random: Random) -> Self {
+    pub(crate) fn new(
+        number: Option<StationId>,
+        role: Role,
+        clock: Clock,
+        [seed, index]: [u64; 2],
+    ) -> Self {
         Self {
             process: None,
             library: None,
@@ -87,7 +96,8 @@ impl Member {
             clock,
             role,
             number,
-            random,
+            random: Random::new(seed, Purpose::Program(index as usize)),
+            chance: Random::new(seed, Purpose::Machine(index as usize)),
             attempts: 0,
             duties_done: 0,
         }
@@ -133,7 +143,8 @@ impl World {
         });
         let life = member.life;
         let role = member.role;
-        self.note(format_args!("station {index} starts as {role:?}"));
+        let starts = Kind::Started(Lane::Station(index));
+        self.tell(starts, format_args!(" as {role:?}"));
         self.queue.push(
             self.now,
             Event::Connect {
@@ -162,7 +173,8 @@ impl World {
             }
             self.close(connection, Side::Station, lossy);
         }
-        self.note(format_args!("station {index} crashes"));
+        let crashes = Kind::Ended(Lane::Station(index));
+        self.tell(crashes, format_args!(": crash"));
         self.succeed(index);
     }
 
@@ -178,7 +190,8 @@ impl World {
                 self.close(connection, Side::Station, false);
             }
             self.tally.leaves += 1;
-            self.note(format_args!("station {index} leaves"));
+            let leaves = Kind::Ended(Lane::Station(index));
+            self.tell(leaves, format_args!(" in order"));
             self.succeed(index);
         }
         Ok(())
@@ -218,7 +231,8 @@ impl World {
         let connection = self.network.connect(Peer::Member(index));
         process.connection = Some(connection);
         process.station.connected(now);
-        self.note(format_args!("station {index} connects as {connection:?}"));
+        let connects = Kind::Remark(Lane::Station(index));
+        self.tell(connects, format_args!("connects"));
         self.opening(index);
         self.member_acts(index)
     }
@@ -226,8 +240,9 @@ impl World {
     /// The leader cannot be reached: the attempt fails at once, or hangs until it times out or the
     /// network is whole again.
     fn connect_in_vain(&mut self, index: usize, until: Time) {
-        self.note(format_args!("station {index} cannot reach the leader"));
-        if self.chance.chance(50) {
+        let cannot = Kind::Remark(Lane::Station(index));
+        self.tell(cannot, format_args!("cannot reach the leader"));
+        if self.members[index].chance.chance(50) {
             return self.connect_later(index);
         }
         let patience = self.now + self.plan.station.silence_max;
@@ -240,9 +255,10 @@ impl World {
     }
 
     pub(crate) fn connect_later(&mut self, index: usize) {
+        let member = &mut self.members[index];
         // Some are back at once, and some when others have long gone on.
-        let span = Span::from_micros(self.chance.log_within(100..100_000));
-        let life = self.members[index].life;
+        let span = Span::from_micros(member.chance.log_within(100..100_000));
+        let life = member.life;
         self.queue.push(
             self.now + span,
             Event::Connect {
@@ -271,6 +287,19 @@ impl World {
             oracle: ORACLE,
             what: error.to_string(),
         })?;
+        let incarnation = process.station.incarnation();
+        let mark = match &message {
+            ToStation::Welcome(welcome) if Some(welcome.incarnation) == incarnation => {
+                Some(Mark::SessionResumed)
+            }
+            ToStation::Refused(SessionRefusal::UnknownIncarnation) => {
+                Some(Mark::IncarnationUnknown)
+            }
+            ToStation::Refused(SessionRefusal::RolledBack { .. }) => Some(Mark::RolledBack),
+            ToStation::Refused(SessionRefusal::StationTaken(_)) => Some(Mark::NumberTaken),
+            _ => None,
+        };
+        mark.into_iter().for_each(|mark| self.tally.mark(mark));
         if let ToStation::Refused(SessionRefusal::RolledBack { .. }) = message {
             process.sight = Sight::default();
         }
@@ -333,12 +362,13 @@ impl World {
 
     /// A station closes its connection and makes another one later.
     fn hang_up(&mut self, index: usize) {
-        let Some(process) = &mut self.members[index].process else {
+        let member = &mut self.members[index];
+        let Some(process) = &mut member.process else {
             return;
         };
         if let Some(connection) = process.connection.take() {
             process.station.disconnected();
-            let lossy = self.chance.chance(50);
+            let lossy = member.chance.chance(50);
             self.close(connection, Side::Station, lossy);
             self.connect_later(index);
         }
@@ -356,7 +386,8 @@ impl World {
         if process.connection == Some(connection) {
             process.connection = None;
             process.station.disconnected();
-            self.note(format_args!("station {index} is cut off"));
+            let cut_off = Kind::Remark(Lane::Station(index));
+            self.tell(cut_off, format_args!("is cut off"));
             self.connect_later(index);
             self.member_acts(index)?;
         }
@@ -388,7 +419,9 @@ impl World {
         }
         process.tick_at = None;
         if process.connection.is_some() && process.station.tick(now) {
-            self.note(format_args!("station {index} gives the leader up"));
+            let gives_up = Kind::Remark(Lane::Station(index));
+            self.tell(gives_up, format_args!("gives the leader up"));
+            self.tally.mark(Mark::LeaderGivenUp);
             self.hang_up(index);
         }
         self.member_acts(index)
@@ -447,43 +480,15 @@ impl World {
                     sequence: commit.sequence,
                 };
                 self.oracles.numbering.asked(id, &commit.writes)?;
-                process.program.asked(id)?;
+                let is_logged = self.oracles.model.number_of(id).is_some();
+                if process.program.asked(id, is_logged)? {
+                    self.tally.mark(Mark::CommitRetried);
+                }
             }
-            self.note(format_args!("station {index}: {}", brief(&message)));
             if !self.loses_commit(connection, &message) {
                 self.send(connection, Side::Leader, &message);
             }
         }
         Ok(())
-    }
-}
-
-/// A message to the leader, as the trace shows it.
-pub(crate) fn brief(message: &ToLeader) -> String {
-    match message {
-        ToLeader::Request {
-            incarnation,
-            generation,
-            request: Request::Commit(commit),
-        } => {
-            let sequence = commit.sequence;
-            let reads: Vec<String> = commit
-                .reads
-                .iter()
-                .map(|read| format!("{}:{:x}", read.page, read.lines.0))
-                .collect();
-            format!(
-                "commit {incarnation}{sequence} {generation} at {} reads {} writes {:?}",
-                commit.snapshot,
-                reads.join(" "),
-                commit.writes
-            )
-        }
-        ToLeader::Request {
-            incarnation,
-            request,
-            ..
-        } => format!("{incarnation} {request:?}"),
-        other => format!("{other:?}"),
     }
 }

@@ -14,9 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use plurix_protocol::{ConnectionId, Span, Time};
-use plurix_wire::frame::{self, Message};
 
-use crate::random::Random;
+use crate::random::{Purpose, Random};
 
 /// The longest that a frame travels in a squall, in microseconds.
 const SQUALL_US_MAX: u64 = 20_000;
@@ -62,7 +61,8 @@ pub(crate) struct Weather {
 
 #[derive(Debug, Default)]
 struct Pipe {
-    frames: VecDeque<Vec<u8>>,
+    /// Each with the number by which the trace knows it.
+    frames: VecDeque<(u64, Vec<u8>)>,
     bytes: usize,
     /// The last frame's departure and arrival.
     departed: Time,
@@ -102,21 +102,28 @@ pub(crate) struct Network {
     walls: Vec<Wall>,
     /// Until then frames take any time of a wide range, each its own.
     squall_until: Time,
+    seed: u64,
+    /// For strangers; each station's links draw from a stream of their own.
     random: Random,
-    /// Bytes that went over any link.
-    pub(crate) bytes: u64,
+    randoms: BTreeMap<usize, Random>,
+    frames: u64,
+    /// Frames that were under way when their connection broke.
+    vanished: Vec<u64>,
 }
 
 impl Network {
-    pub(crate) fn new(weather: Weather, random: Random) -> Self {
+    pub(crate) fn new(weather: Weather, seed: u64) -> Self {
         Self {
             weather,
             links: BTreeMap::new(),
             connections: 0,
             walls: Vec::new(),
             squall_until: Time(0),
-            random,
-            bytes: 0,
+            seed,
+            random: Random::new(seed, Purpose::Network),
+            randoms: BTreeMap::new(),
+            frames: 0,
+            vanished: Vec::new(),
         }
     }
 
@@ -135,12 +142,26 @@ impl Network {
         holes.map(|(id, _)| *id).collect()
     }
 
-    fn delay(&mut self, now: Time) -> Span {
-        let range = self.weather.delay_us.clone();
-        if now < self.squall_until {
-            return Span::from_micros(self.random.log_within(1..SQUALL_US_MAX));
+    fn random(&mut self, peer: Peer) -> &mut Random {
+        let seed = self.seed;
+        match peer {
+            Peer::Member(member) => {
+                let fresh = || Random::new(seed, Purpose::Links(member));
+                self.randoms.entry(member).or_insert_with(fresh)
+            }
+            Peer::Stranger => &mut self.random,
         }
-        self.random.micros(range)
+    }
+
+    fn delay(&mut self, now: Time, id: ConnectionId) -> Option<Span> {
+        let range = self.weather.delay_us.clone();
+        let is_squall = now < self.squall_until;
+        let peer = self.peer(id)?;
+        let random = self.random(peer);
+        Some(match is_squall {
+            true => Span::from_micros(random.log_within(1..SQUALL_US_MAX)),
+            false => random.micros(range),
+        })
     }
 
     /// Until when a station cannot reach the leader, if a wall is between them.
@@ -163,7 +184,8 @@ impl Network {
     pub(crate) fn connect(&mut self, peer: Peer) -> ConnectionId {
         self.connections += 1;
         let id = ConnectionId(self.connections);
-        let slow = self.random.chance(self.weather.slow_percent);
+        let percent = self.weather.slow_percent;
+        let slow = self.random(peer).chance(percent);
         let link = Link {
             peer,
             pipes: Default::default(),
@@ -177,28 +199,16 @@ impl Network {
         id
     }
 
-    /// Puts a message under way; answers when it will arrive, if ever.
-    pub(crate) fn send<M: Message>(
-        &mut self,
-        now: Time,
-        id: ConnectionId,
-        to: Side,
-        message: &M,
-    ) -> Option<Time> {
-        let mut bytes = Vec::new();
-        frame::encode(message, &mut bytes).expect("the protocol bounds its messages");
-        self.send_bytes(now, id, to, bytes)
-    }
-
-    /// Puts a frame under way, whatever is in it.
-    pub(crate) fn send_bytes(
+    /// Puts a frame under way, whatever is in it; answers its number, and when it will arrive, if
+    /// ever.
+    pub(crate) fn send(
         &mut self,
         now: Time,
         id: ConnectionId,
         to: Side,
         bytes: Vec<u8>,
-    ) -> Option<Time> {
-        let delay = self.delay(now);
+    ) -> Option<(u64, Option<Time>)> {
+        let delay = self.delay(now, id)?;
         let link = self.links.get_mut(&id)?;
         if link.severed || !link.open[to as usize] {
             return None;
@@ -207,18 +217,28 @@ impl Network {
         pipe.departed = now.max(pipe.departed) + Span(link.byte_ns * bytes.len() as u64);
         pipe.arrived = pipe.arrived.max(pipe.departed + delay);
         pipe.bytes += bytes.len();
-        self.bytes += bytes.len() as u64;
-        pipe.frames.push_back(bytes);
-        (!link.swallows[to as usize]).then_some(pipe.arrived)
+        self.frames += 1;
+        pipe.frames.push_back((self.frames, bytes));
+        let arrival = (!link.swallows[to as usize]).then_some(pipe.arrived);
+        Some((self.frames, arrival))
     }
 
-    /// The frame that has arrived, unless it was lost.
-    pub(crate) fn receive(&mut self, id: ConnectionId, at: Side) -> Option<Vec<u8>> {
+    /// The frame that has arrived, unless it was lost, and its number.
+    pub(crate) fn receive(&mut self, id: ConnectionId, at: Side) -> Option<(u64, Vec<u8>)> {
         let link = self.links.get_mut(&id)?;
         let pipe = &mut link.pipes[at as usize];
-        let bytes = pipe.frames.pop_front()?;
+        let (frame, bytes) = pipe.frames.pop_front()?;
         pipe.bytes -= bytes.len();
-        link.open[at as usize].then_some(bytes)
+        if !link.open[at as usize] {
+            self.vanished.push(frame);
+            return None;
+        }
+        Some((frame, bytes))
+    }
+
+    /// The frames that vanished since this was last asked.
+    pub(crate) fn take_vanished(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.vanished)
     }
 
     /// Whether the leader may put another batch on its way.
@@ -241,11 +261,11 @@ impl Network {
         side: Side,
         lossy: bool,
     ) -> Option<Time> {
-        let delay = self.delay(now);
+        let delay = self.delay(now, id)?;
         let link = self.links.get_mut(&id)?;
         link.open[side as usize] = false;
         if lossy {
-            sever(link);
+            self.vanished.extend(sever(link));
         }
         let other = side.other() as usize;
         let is_told = link.open[other] && !link.swallows[other];
@@ -264,12 +284,11 @@ impl Network {
     /// The connection breaks; answers when the leader's and the station's end will know.
     pub(crate) fn cut(&mut self, now: Time, id: ConnectionId) -> Option<[Time; 2]> {
         let notice = self.weather.notice_us.clone();
-        let spans = [
-            self.random.micros(notice.clone()),
-            self.random.micros(notice),
-        ];
+        let peer = self.peer(id)?;
+        let random = self.random(peer);
+        let spans = [random.micros(notice.clone()), random.micros(notice)];
         let link = self.links.get_mut(&id)?;
-        sever(link);
+        self.vanished.extend(sever(link));
         Some(spans.map(|span| now + span))
     }
 
@@ -341,10 +360,13 @@ impl Network {
     }
 }
 
-fn sever(link: &mut Link) {
+/// Breaks the link; answers the frames that were under way.
+fn sever(link: &mut Link) -> Vec<u64> {
     link.severed = true;
+    let mut vanished = Vec::new();
     for pipe in &mut link.pipes {
-        pipe.frames.clear();
+        vanished.extend(pipe.frames.drain(..).map(|(frame, _)| frame));
         pipe.bytes = 0;
     }
+    vanished
 }

@@ -23,6 +23,8 @@ use crate::member::{Process, Role};
 use crate::oracle::blackbox::Outcome as Seen;
 use crate::oracle::{Attempt, Moment, Violation, bank, demand, opacity};
 use crate::queue::Event;
+use crate::tally::Mark;
+use crate::trace::{Ending, Kind, Lane};
 use crate::workload::{Author, REGISTER_BYTES, Script, Step, fill, value};
 use crate::world::{Phase, World};
 
@@ -55,6 +57,8 @@ pub(crate) struct Program {
     next: usize,
     tries: u32,
     pub(crate) attempt: Attempt,
+    /// It was sent again when the log had it already.
+    repeats_logged: bool,
     /// The newest commit answered to anybody when it asked for the newest snapshot.
     strict: Option<Moment>,
     /// The sum of the balances read so far.
@@ -65,15 +69,17 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The station sends the commit under this id; sent again, it is the same.
-    pub(crate) fn asked(&mut self, id: CommitId) -> Result<(), Violation> {
+    /// The station sends the commit under this id; sent again, it is the same. Answers whether it
+    /// was sent before.
+    pub(crate) fn asked(&mut self, id: CommitId, is_logged: bool) -> Result<bool, Violation> {
         let before = self.attempt.id.replace(id);
         demand!(
             before.is_none_or(|before| before == id),
             ORACLE,
             "{before:?} is sent again as {id}"
         );
-        Ok(())
+        self.repeats_logged |= before.is_some() && is_logged;
+        Ok(before.is_some())
     }
 }
 
@@ -120,7 +126,8 @@ impl World {
             process.station.give_up(&mut process.memory);
             process.program.at = At::Idle;
             self.tally.given_up += 1;
-            self.note(format_args!("station {index} gives up its commit"));
+            let gives_up = Kind::Remark(Lane::Station(index));
+            self.tell(gives_up, format_args!("gives up its commit"));
         }
         self.leave_member(index)
     }
@@ -221,6 +228,7 @@ impl World {
         program.tries += 1;
         program.number = member.attempts;
         program.next = 0;
+        program.repeats_logged = false;
         program.at = At::Running;
         program.attempt = Attempt {
             at,
@@ -230,7 +238,12 @@ impl World {
         program.total = 0;
         self.tally.attempts += 1;
         *self.tally.scripts.entry(kind).or_default() += 1;
-        self.note(format_args!("station {index} begins {kind} at {at}"));
+        let begins = Kind::Began {
+            station: index,
+            generation,
+            snapshot: number,
+        };
+        self.tell(begins, format_args!("{kind}"));
         Ok(())
     }
 
@@ -272,11 +285,12 @@ impl World {
                     Miss::Installed => process.program.at = At::Running,
                     Miss::SnapshotTooOld => {
                         self.tally.too_old += 1;
-                        self.give_up(index, "too old");
+                        self.tally.mark(Mark::SnapshotTooOld);
+                        self.give_up(index, Ending::TooOld);
                     }
                     Miss::Lost => {
                         self.tally.lost += 1;
-                        self.give_up(index, "lost");
+                        self.give_up(index, Ending::Lost);
                     }
                 },
                 At::Committing if process.station.is_answered() => self.settle(index)?,
@@ -338,7 +352,7 @@ impl World {
         };
         if process.program.script.abort {
             self.tally.aborts += 1;
-            return self.give_up(index, "aborts");
+            return self.give_up(index, Ending::Aborted);
         }
         let writes = process.memory.write_set();
         if writes.is_empty() {
@@ -347,7 +361,7 @@ impl World {
             let is_duty = self.phase == Phase::Duties && self.members[index].role == Role::Reader;
             self.members[index].duties_done += u32::from(is_duty);
             self.transaction_ends(index, Seen::Committed);
-            return self.give_up(index, "only read");
+            return self.give_up(index, Ending::ReadOnly);
         }
         let reads = process.memory.read_set();
         process.station.commit(reads, writes);
@@ -360,11 +374,11 @@ impl World {
         }
     }
 
-    fn give_up(&mut self, index: usize, why: &str) {
+    fn give_up(&mut self, index: usize, ending: Ending) {
         self.transaction_ends(index, Seen::NotHappened);
         if let Some(process) = &mut self.members[index].process {
             process.station.abort(&mut process.memory);
-            self.rest(index, why, WORK);
+            self.rest(index, ending, WORK);
         }
     }
 
@@ -376,13 +390,14 @@ impl World {
     }
 
     /// The transaction is over: pauses before the next one, so long at least.
-    fn rest(&mut self, index: usize, why: &str, least: Span) {
+    fn rest(&mut self, index: usize, ending: Ending, least: Span) {
         let member = &mut self.members[index];
         if let Some(process) = &mut member.process {
             process.program.at = At::Idle;
             let pause = member.random.micros(self.plan.workload.pause_us.clone());
             let more = Span(pause.0 * u64::from(process.program.tries));
-            self.note(format_args!("station {index} {why}"));
+            let station = index;
+            self.tell(Kind::Finished { station, ending }, format_args!(""));
             self.wake_after(index, more.max(least));
         }
     }
@@ -399,32 +414,41 @@ impl World {
         };
         let attempt = std::mem::take(&mut process.program.attempt);
         let generation = process.generation;
-        let why = match outcome {
+        let ending = match outcome {
             Outcome::Committed(number) => {
                 process.program.tries = 0;
+                if process.program.repeats_logged {
+                    self.tally.mark(Mark::RetryAnsweredFromOutcomes);
+                }
                 let at = Moment { generation, number };
                 process.sight.committed(at);
                 self.oracles.committed(&attempt, at)?;
                 self.tally.answered += 1;
                 self.members[index].duties_done += u32::from(self.phase == Phase::Duties);
-                format!("committed {number}")
+                Ending::Committed(number)
             }
             Outcome::Refused(why) => {
                 self.oracles.refused(&attempt)?;
                 match why {
-                    CommitRefusal::Conflict(_) => self.tally.conflicts += 1,
-                    CommitRefusal::LogFull => self.tally.log_full += 1,
+                    CommitRefusal::Conflict(lines) => {
+                        self.tally.conflicts += 1;
+                        Ending::Conflict(lines.page)
+                    }
+                    CommitRefusal::LogFull => {
+                        self.tally.log_full += 1;
+                        self.tally.mark(Mark::LogFull);
+                        Ending::LogFull
+                    }
                 }
-                format!("refused {why:?}")
             }
             Outcome::Lost => {
                 self.tally.lost += 1;
-                "lost".to_owned()
+                Ending::Lost
             }
             Outcome::Unknown => {
                 self.tally.unknown += 1;
                 let number = attempt.id.and_then(|id| self.oracles.model.number_of(id));
-                format!("does not know; the log has {number:?}")
+                Ending::Unknown(number)
             }
         };
         if audit && let Some(process) = &self.members[index].process {
@@ -437,7 +461,7 @@ impl World {
                 self.oracles.heed(seen)?;
             }
         }
-        self.rest(index, &why, Span(0));
+        self.rest(index, ending, Span(0));
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! Chance, all of it from the seed. Each part of the simulation draws from a stream of its own, so
-//! that a change of one does not shift what the others draw.
+//! that leaving out one, as the shrinking of a failure does, does not shift what the others draw.
 
 use std::ops::Range;
 
@@ -19,8 +19,16 @@ pub(crate) enum Purpose {
     Clocks,
     Strangers,
     Decay,
+    /// When faults strike.
+    Schedule,
+    /// What one fault does.
+    Stroke(u64),
     /// The program of one station.
     Program(usize),
+    /// The machine of one station.
+    Machine(usize),
+    /// The links of one station.
+    Links(usize),
 }
 
 /// One stream of random numbers.
@@ -39,7 +47,11 @@ impl Random {
             Purpose::Clocks => 7,
             Purpose::Strangers => 8,
             Purpose::Decay => 9,
+            Purpose::Schedule => 10,
             Purpose::Program(station) => 16 + station as u64,
+            Purpose::Machine(station) => 1 << 32 | station as u64,
+            Purpose::Links(station) => 2 << 32 | station as u64,
+            Purpose::Stroke(stroke) => 3 << 32 | stroke,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);

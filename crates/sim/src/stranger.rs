@@ -22,8 +22,8 @@ use plurix_wire::{
 use crate::network::{Peer, Side};
 use crate::oracle::Violation;
 use crate::oracle::strangers::{self, Answer};
-use crate::queue::Event;
 use crate::random::Random;
+use crate::trace::Class;
 use crate::world::World;
 
 /// What a stranger is about to do.
@@ -257,13 +257,14 @@ impl World {
     }
 
     fn send_garbage(&mut self, connection: ConnectionId, bytes: Vec<u8>) {
-        let arrival = self
-            .network
-            .send_bytes(self.now, connection, Side::Leader, bytes);
-        if let Some(arrival) = arrival {
-            self.queue
-                .push(arrival, Event::Deliver(connection, Side::Leader));
-        }
+        let text = format_args!("{} bytes that are no message", bytes.len());
+        self.send_frame(
+            connection,
+            Side::Leader,
+            bytes.clone(),
+            Class::Session,
+            text,
+        );
     }
 
     /// What a stranger said reaches the leader; its oracle watches what it does.

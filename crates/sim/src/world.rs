@@ -7,17 +7,18 @@
 //!                             converged?  <-----------  Rest: nobody begins anything
 //! ```
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use plurix_protocol::station::State;
 use plurix_protocol::{ConnectionId, Span, Time, leader};
-use plurix_wire::frame::Message;
+use plurix_wire::frame;
 use plurix_wire::{PAGE_BYTES, StationId};
-use serde::Serialize;
 
+use crate::Options;
+use crate::brief::{Brief, Told};
 use crate::clock::Clock;
 use crate::history::History;
+use crate::mask::Mask;
 use crate::member::Member;
 use crate::nemesis::{Pace, Traps};
 use crate::network::{Network, Peer, Side};
@@ -28,7 +29,8 @@ use crate::queue::{Event, Queue};
 use crate::random::{Purpose, Random};
 use crate::server::Server;
 use crate::stranger::Strangers;
-use crate::trace::Trace;
+use crate::tally::Tally;
+use crate::trace::{Class, Kind, Lane, Recording, Trace};
 
 /// Commits that each station must get done once the faults are over.
 pub(crate) const DUTIES: u32 = 3;
@@ -47,63 +49,12 @@ pub(crate) enum Phase {
     Rest,
 }
 
-/// What happened, counted.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Tally {
-    /// Events of the simulation.
-    pub events: u64,
-    /// Transactions begun.
-    pub attempts: u64,
-    /// Commits that the leader appended to its log.
-    pub commits: u64,
-    /// Commits whose answer reached its program.
-    pub answered: u64,
-    /// Transactions that wrote nothing.
-    pub read_only: u64,
-    /// Transactions refused for a conflict.
-    pub conflicts: u64,
-    /// Transactions refused for want of room in the log.
-    pub log_full: u64,
-    /// Transactions that programs aborted.
-    pub aborts: u64,
-    /// Accesses to a missing page.
-    pub misses: u64,
-    /// Transactions run again because the history did not reach back.
-    pub too_old: u64,
-    /// Transactions that ended with their incarnation.
-    pub lost: u64,
-    /// Commits that nobody could tell the fate of.
-    pub unknown: u64,
-    /// Commits that programs gave up before they were answered.
-    pub given_up: u64,
-    /// Faults of all kinds.
-    pub faults: u64,
-    /// Faults of each kind.
-    pub struck: BTreeMap<&'static str, u64>,
-    /// Transactions begun by each kind of script.
-    pub scripts: BTreeMap<&'static str, u64>,
-    /// Ends of a leader's process.
-    pub leader_ends: u64,
-    /// Crashes of stations.
-    pub crashes: u64,
-    /// Stations that ended in order.
-    pub leaves: u64,
-    /// Sessions refused because there were as many stations as may be.
-    pub full: u64,
-    /// Flipped bits of the log that a page server noticed.
-    pub decay_noticed: u64,
-    /// Flipped bits that changed nothing.
-    pub decay_harmless: u64,
-    /// What strangers said that the leader refused.
-    pub strangers_refused: u64,
-    /// Bytes sent over all connections.
-    pub bytes: u64,
-    /// Histories for which the black-box check found an order.
-    pub explained: u64,
-    /// Histories that the black-box check gave up, and which nothing is known of.
-    pub undecided: u64,
-    /// Histories that were not judged, because the heap went back.
-    pub went_back: u64,
+/// Where a peer stands in the trace.
+fn lane(peer: Peer) -> Lane {
+    match peer {
+        Peer::Member(member) => Lane::Station(member),
+        Peer::Stranger => Lane::Stranger,
+    }
 }
 
 /// A clock as the plan has it.
@@ -114,6 +65,8 @@ fn clock(plan: &Plan, random: &mut Random) -> Clock {
 
 /// The cluster.
 pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) mask: Mask,
     pub(crate) now: Time,
     pub(crate) queue: Queue,
     pub(crate) plan: Plan,
@@ -123,7 +76,12 @@ pub(crate) struct World {
     pub(crate) oracles: Oracles,
     /// Collected in some seeds, until it is judged.
     pub(crate) history: Option<History>,
+    /// What happens by chance and is nobody's in particular; during a fault, what it does.
     pub(crate) chance: Random,
+    /// When faults strike.
+    pub(crate) schedule: Random,
+    /// Faults that have struck or were masked out.
+    pub(crate) strokes: u64,
     pub(crate) disk: Random,
     pub(crate) audit: Random,
     pub(crate) clocks: Random,
@@ -143,32 +101,38 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, print: bool) -> Self {
+    pub(crate) fn new(seed: u64, options: &Options, recording: Recording) -> Self {
         let mut plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
         plan.draw_history(&mut Random::new(seed, Purpose::History));
-        let mut trace = Trace::new(print);
+        let mut trace = Trace::new(recording);
         trace.note(Time(0), format_args!("seed {seed}: {plan}"));
         trace.note(Time(0), format_args!("{plan:?}"));
         let mut clocks = Random::new(seed, Purpose::Clocks);
         let members = (0..plan.stations)
             .map(|index| {
                 let number = plan.numbered.then_some(StationId(index as u32 + 1));
-                let random = Random::new(seed, Purpose::Program(index));
                 let clock = clock(&plan, &mut clocks);
-                Member::new(number, plan.role(index), clock, random)
+                Member::new(number, plan.role(index), clock, [seed, index as u64])
             })
             .collect();
         let clock = clock(&plan, &mut clocks);
         let weather = plan.weather.clone();
         Self {
+            seed,
+            mask: options.mask.clone(),
             now: Time(0),
             queue: Queue::default(),
-            network: Network::new(weather, Random::new(seed, Purpose::Network)),
+            network: Network::new(weather, seed),
             server: Server::new(&plan, clock),
             members,
-            oracles: Oracles::default(),
+            oracles: Oracles {
+                deaf: options.black_box_alone,
+                ..Oracles::default()
+            },
             history: plan.workload.aligned.then(History::default),
             chance: Random::new(seed, Purpose::Faults),
+            schedule: Random::new(seed, Purpose::Schedule),
+            strokes: 0,
             disk: Random::new(seed, Purpose::Disk),
             audit: Random::new(seed, Purpose::Audit),
             clocks,
@@ -179,7 +143,7 @@ impl World {
             tally: Tally::default(),
             phase: Phase::Chaos,
             chaos: true,
-            commits_least: 0,
+            commits_least: options.commits,
             disk_fails: false,
             phase_ends: Time(0),
             plan,
@@ -191,8 +155,10 @@ impl World {
         self.queue.push(self.now, Event::StartLeader);
         for member in 0..self.members.len() {
             let span = self.chance.around(Span::from_millis(5));
-            self.queue
-                .push(self.now + span, Event::StartMember { member });
+            if self.mask.has_station(member) {
+                let start = Event::StartMember { member };
+                self.queue.push(self.now + span, start);
+            }
         }
         self.unleash();
         self.queue.push(self.now + self.plan.chaos, Event::Heal);
@@ -212,8 +178,13 @@ impl World {
             self.tally.events += 1;
             self.dispatch(event)?;
             self.judge_full_history()?;
+            for frame in self.network.take_vanished() {
+                self.tell(Kind::Vanished { frame }, format_args!(""));
+            }
+            if self.phase == Phase::Chaos && self.mask.ends_chaos(self.tally.events) {
+                self.heal();
+            }
             if self.phase_is_over()? {
-                self.tally.bytes = self.network.bytes;
                 self.judge_history()?;
                 return self.look_at_everybody();
             }
@@ -228,8 +199,44 @@ impl World {
         self.trace.note(self.now, what);
     }
 
-    pub(crate) fn send<M: Message>(&mut self, connection: ConnectionId, to: Side, message: &M) {
-        if let Some(arrival) = self.network.send(self.now, connection, to, message) {
+    /// Tells the trace what happened; the text is put together only if somebody reads it.
+    pub(crate) fn tell(&mut self, kind: Kind, text: fmt::Arguments<'_>) {
+        self.trace.tell(self.now, kind, text);
+    }
+
+    pub(crate) fn send<M: Told>(&mut self, connection: ConnectionId, to: Side, message: &M) {
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes).expect("the protocol bounds its messages");
+        let text = format_args!("{}", Brief(message));
+        self.send_frame(connection, to, bytes, message.class(), text);
+    }
+
+    pub(crate) fn send_frame(
+        &mut self,
+        connection: ConnectionId,
+        to: Side,
+        bytes: Vec<u8>,
+        class: Class,
+        text: fmt::Arguments<'_>,
+    ) {
+        let Some(peer) = self.network.peer(connection) else {
+            return;
+        };
+        self.trace.bytes(&bytes);
+        self.tally.bytes += bytes.len() as u64;
+        let sent = self.network.send(self.now, connection, to, bytes);
+        let (from, towards) = match to {
+            Side::Leader => (lane(peer), Lane::Leader),
+            Side::Station => (Lane::Leader, lane(peer)),
+        };
+        let kind = Kind::Sent {
+            frame: sent.map(|(frame, _)| frame),
+            from,
+            to: towards,
+            class,
+        };
+        self.tell(kind, text);
+        if let Some((_, Some(arrival))) = sent {
             self.queue.push(arrival, Event::Deliver(connection, to));
         }
     }
@@ -281,14 +288,13 @@ impl World {
                 Ok(())
             }
             Event::Fault(fault) => self.fault(fault),
+            Event::Heal if self.phase != Phase::Chaos => Ok(()),
             Event::Heal if self.tally.commits < self.commits_least => {
                 self.queue.push(self.now + self.plan.chaos, Event::Heal);
                 Ok(())
             }
             Event::Heal => {
                 self.heal();
-                self.phase = Phase::Duties;
-                self.phase_ends = self.now + DUTIES_MAX;
                 Ok(())
             }
             // Events of a process that is dead.
@@ -352,9 +358,14 @@ impl World {
         let Some(peer) = self.network.peer(connection) else {
             return Ok(());
         };
-        let Some(bytes) = self.network.receive(connection, side) else {
+        let Some((frame, bytes)) = self.network.receive(connection, side) else {
             return Ok(());
         };
+        let to = match side {
+            Side::Leader => Lane::Leader,
+            Side::Station => lane(peer),
+        };
+        self.tell(Kind::Delivered { frame, to }, format_args!(""));
         match (side, peer) {
             (Side::Leader, Peer::Member(_)) => return self.leader_receives(connection, &bytes),
             (Side::Leader, Peer::Stranger) => {
@@ -391,21 +402,31 @@ impl World {
         }
     }
 
+    /// From here on, everybody has duties.
+    pub(crate) fn begin_duties(&mut self) {
+        self.phase = Phase::Duties;
+        self.phase_ends = self.now + DUTIES_MAX;
+    }
+
+    /// The members whose stations are not masked out.
+    fn participants(&self) -> impl Iterator<Item = &Member> {
+        let members = self.members.iter().enumerate();
+        members
+            .filter(|(index, _)| self.mask.has_station(*index))
+            .map(|(_, member)| member)
+    }
+
     /// Moves on to the next phase when it is time; answers whether the last one is over.
     fn phase_is_over(&mut self) -> Result<bool, Violation> {
         match self.phase {
             Phase::Chaos => {}
             Phase::Duties => {
-                if self
-                    .members
-                    .iter()
-                    .all(|member| member.duties_done >= DUTIES)
-                {
+                let done: Vec<u32> = self.participants().map(|m| m.duties_done).collect();
+                if done.iter().all(|done| *done >= DUTIES) {
                     self.note(format_args!("everybody has done its duty"));
                     self.phase = Phase::Rest;
                     self.phase_ends = self.now + REST;
                 }
-                let done: Vec<u32> = self.members.iter().map(|m| m.duties_done).collect();
                 demand!(
                     self.now < self.phase_ends,
                     "progress",
@@ -428,7 +449,8 @@ impl World {
         let leader = &process.leader;
         let pages = self.plan.leader.heap_bytes / PAGE_BYTES as u64;
         convergence::leader(&self.oracles.model, leader, pages)?;
-        for (index, member) in self.members.iter_mut().enumerate() {
+        let members = self.members.iter_mut().enumerate();
+        for (index, member) in members.filter(|(index, _)| self.mask.has_station(*index)) {
             if let Some(library) = &member.library {
                 demand!(
                     library.is_done,

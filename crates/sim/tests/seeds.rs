@@ -11,7 +11,7 @@ fn passes(seed: u64) {
     let report = run(seed, &Options::default());
     assert_eq!(
         report.failure, None,
-        "repeat it with: cargo run --release -p plurix-sim -- --seed {seed} --trace"
+        "repeat it with: cargo xtask sim --seed {seed} --trace"
     );
     assert!(report.tally.commits > 0);
 }

@@ -28,6 +28,7 @@ use crate::oracle::session::Sight;
 use crate::oracle::{Attempt, Moment, Violation, demand, opacity};
 use crate::queue::Event;
 use crate::server::CLUSTER;
+use crate::trace::{self, Ending, Lane};
 use crate::world::{Phase, World};
 use machine::{Doing, Machine, Pause};
 pub(crate) use program::Kind;
@@ -112,7 +113,8 @@ impl World {
         };
         member.library = Some(Library::new(start));
         let life = member.life;
-        self.note(format_args!("station {index} starts: {kind:?}"));
+        let starts = trace::Kind::Started(Lane::Station(index));
+        self.tell(starts, format_args!(": {kind:?}"));
         self.queue.push(
             self.now + service_period(),
             Event::Service {
@@ -259,7 +261,8 @@ impl World {
                 Doing::Connect(own) => {
                     let connection = self.network.connect(Peer::Member(index));
                     library.connection = Some((own, connection));
-                    self.note(format_args!("station {index} connects as {connection:?}"));
+                    let connects = trace::Kind::Remark(Lane::Station(index));
+                    self.tell(connects, format_args!("connects"));
                 }
                 Doing::Send(own, message) => {
                     if let Some(connection) = its(own) {
@@ -269,7 +272,7 @@ impl World {
                 Doing::Close(own) => {
                     if let Some(connection) = its(own) {
                         library.connection = None;
-                        let lossy = self.chance.chance(50);
+                        let lossy = self.members[index].chance.chance(50);
                         self.close(connection, Side::Station, lossy);
                     }
                 }
@@ -300,10 +303,6 @@ impl World {
                 library.has_asked |= library.attempt.id == Some(id);
             }
         }
-        self.note(format_args!(
-            "station {index}: {}",
-            crate::member::brief(message)
-        ));
         self.send(connection, Side::Leader, message);
         Ok(())
     }
@@ -319,7 +318,8 @@ impl World {
         match report {
             Report::Joined => {
                 library.sight = Sight::default();
-                self.note(format_args!("station {index} has joined"));
+                let joins = trace::Kind::Remark(Lane::Station(index));
+                self.tell(joins, format_args!("has joined"));
             }
             Report::Began(at, id) => {
                 library.sight.began(Incarnation(0), at)?;
@@ -331,7 +331,12 @@ impl World {
                 };
                 library.has_asked = false;
                 self.tally.attempts += 1;
-                self.note(format_args!("station {index} begins at {at}"));
+                let begins = trace::Kind::Began {
+                    station: index,
+                    generation: at.generation,
+                    snapshot: at.number,
+                };
+                self.tell(begins, format_args!("a transaction"));
             }
             Report::Read(offset, bytes) => {
                 let range = range(offset, &bytes);
@@ -348,17 +353,38 @@ impl World {
                 self.oracles.committed_among_others(&attempt, at)?;
                 self.tally.answered += 1;
                 member.duties_done += u32::from(phase == Phase::Duties);
-                self.note(format_args!("station {index} committed {at}"));
+                self.finished(index, Ending::Committed(at.number));
             }
-            Report::Done(_) => self.tally.read_only += 1,
-            Report::GivenUp => self.tally.aborts += 1,
-            Report::Unknown => self.tally.unknown += 1,
+            Report::Done(_) => {
+                self.tally.read_only += 1;
+                self.finished(index, Ending::ReadOnly);
+            }
+            Report::GivenUp => {
+                self.tally.aborts += 1;
+                self.finished(index, Ending::Aborted);
+            }
+            Report::Unknown => {
+                self.tally.unknown += 1;
+                let id = library.attempt.id;
+                let number = id.and_then(|id| self.oracles.model.number_of(id));
+                self.finished(index, Ending::Unknown(number));
+            }
             Report::Heap(at, offset, bytes) => self.same_heap(index, at, offset, &bytes)?,
             Report::Inspected => library.is_done = true,
             Report::Broken(violation) => return Err(violation),
-            Report::Note(what) => self.note(format_args!("station {index}: {what}")),
+            Report::Note(what) => {
+                // What a program says is all that tells of it.
+                self.trace.bytes(what.as_bytes());
+                let says = trace::Kind::Remark(Lane::Station(index));
+                self.tell(says, format_args!("{what}"));
+            }
         }
         Ok(())
+    }
+
+    fn finished(&mut self, station: usize, ending: Ending) {
+        let kind = trace::Kind::Finished { station, ending };
+        self.tell(kind, format_args!(""));
     }
 
     /// What a station reads at the end is the heap of the log.

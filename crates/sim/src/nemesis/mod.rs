@@ -9,7 +9,9 @@ use plurix_protocol::Time;
 
 use crate::oracle::Violation;
 use crate::queue::Event;
+use crate::random::{Purpose, Random};
 use crate::server;
+use crate::trace::{Kind, Lane};
 use crate::world::World;
 pub(crate) use network::Traps;
 pub(crate) use process::Pace;
@@ -100,25 +102,50 @@ impl World {
     /// Schedules the first fault of each kind.
     pub(crate) fn unleash(&mut self) {
         for (fault, mean) in self.plan.faults.clone() {
-            let span = self.chance.around(mean);
+            let span = self.schedule.around(mean);
             self.queue.push(self.now + span, Event::Fault(fault));
         }
     }
 
+    /// A fault's time has come. When strokes come, and what each draws, does not depend on which
+    /// of the others are masked out.
     pub(crate) fn fault(&mut self, fault: Fault) -> Result<(), Violation> {
         if !self.chaos {
             return Ok(());
         }
-        self.note(format_args!("fault {}", fault.name()));
-        self.tally.faults += 1;
-        *self.tally.struck.entry(fault.name()).or_default() += 1;
-        self.strike(fault)?;
         let mean = self.plan.faults.iter().find(|(kind, _)| *kind == fault);
         if let Some(&(_, mean)) = mean {
-            let span = self.chance.around(mean);
+            let span = self.schedule.around(mean);
             self.queue.push(self.now + span, Event::Fault(fault));
         }
-        Ok(())
+        let stroke = self.strokes;
+        self.strokes += 1;
+        if !self.mask.has_stroke(stroke) {
+            return Ok(());
+        }
+        self.tell(Kind::Fault { stroke }, format_args!("{}", fault.name()));
+        self.tally.faults += 1;
+        *self.tally.struck.entry(fault.name()).or_default() += 1;
+        let own = Random::new(self.seed, Purpose::Stroke(stroke));
+        let others = std::mem::replace(&mut self.chance, own);
+        let frozen = self.frozen();
+        let struck = self.strike(fault);
+        self.chance = others;
+        for ((lane, before), (_, until)) in frozen.into_iter().zip(self.frozen()) {
+            if until > before {
+                self.tell(Kind::Frozen { lane, until }, format_args!(""));
+            }
+        }
+        struck
+    }
+
+    /// Until when each process is frozen.
+    fn frozen(&self) -> Vec<(Lane, Time)> {
+        let members = self.members.iter().enumerate();
+        members
+            .map(|(index, member)| (Lane::Station(index), member.frozen_until))
+            .chain([(Lane::Leader, self.server.frozen_until)])
+            .collect()
     }
 
     fn strike(&mut self, fault: Fault) -> Result<(), Violation> {
@@ -162,7 +189,8 @@ impl World {
     /// Ends all faults: whatever is down comes back, whatever is slow is quick again.
     pub(crate) fn heal(&mut self) {
         self.chaos = false;
-        self.note(format_args!("faults end"));
+        self.begin_duties();
+        self.tell(Kind::Healed, format_args!(""));
         for connection in self.network.calm() {
             self.cut(connection);
         }

@@ -7,6 +7,8 @@ use plurix_wire::record::{Body, Record};
 use super::{End, ORACLE};
 use crate::oracle::{Violation, demand};
 use crate::queue::Event;
+use crate::tally::Mark;
+use crate::trace::{Kind, Lane, Life};
 use crate::world::World;
 
 impl World {
@@ -22,7 +24,12 @@ impl World {
                 assert_eq!(begun, stamp.generation, "leader and store count alike");
             }),
             _ if process.store.control_room() < record.encoded_bytes() as u64 => {
-                self.note(format_args!("no room even for control records"));
+                let no_room = Kind::Remark(Lane::Leader);
+                self.tell(
+                    no_room,
+                    format_args!("has no room even for control records"),
+                );
+                self.tally.mark(Mark::NoRoomForControl);
                 self.end_leader(End::Exit);
                 return Ok(());
             }
@@ -34,7 +41,9 @@ impl World {
         process.leader.handle(now, leader::Event::Room(room));
         let dead = self.server.is_dead();
         if appended.is_err() && !dead {
-            self.note(format_args!("the log has failed"));
+            let failed = Kind::Remark(Lane::Leader);
+            self.tell(failed, format_args!("finds that the log has failed"));
+            self.tally.mark(Mark::LogFailed);
             self.end_leader(End::Exit);
             return Ok(());
         }
@@ -47,9 +56,25 @@ impl World {
         if let Body::Commit { id, writes, .. } = &record.body {
             self.tally.commits += 1;
             let (generation, number) = (stamp.generation, stamp.number);
-            self.note(format_args!("log {generation}{number} {id} {writes:?}"));
+            let kind = Kind::Logged {
+                generation,
+                number,
+                id: *id,
+            };
+            self.tell(kind, format_args!("{writes:?}"));
         } else {
-            self.note(format_args!("log {:?}", record.body));
+            let logs = Kind::Remark(Lane::Leader);
+            match &record.body {
+                Body::Joined(member) => {
+                    let (station, life) = (member.station, Life(member.incarnation));
+                    self.tell(logs, format_args!("logs {life} joined as {station}"));
+                }
+                Body::Left(incarnation) => {
+                    let life = Life(*incarnation);
+                    self.tell(logs, format_args!("logs {life} left"));
+                }
+                other => self.tell(logs, format_args!("logs {other:?}")),
+            }
         }
         Ok(())
     }
@@ -103,6 +128,7 @@ impl World {
             );
         }
         self.server.machine.fail_syncs(self.disk_fails);
+        self.tally.mark(Mark::LogFailed);
         self.end_leader(End::Exit);
         Ok(())
     }

@@ -27,6 +27,8 @@ use crate::oracle::durability::Loss;
 use crate::oracle::{Violation, bounds, demand};
 use crate::plan::Plan;
 use crate::queue::Event;
+use crate::tally::Mark;
+use crate::trace::{Kind, Lane};
 use crate::world::World;
 
 const ORACLE: &str = "page server";
@@ -174,13 +176,20 @@ impl World {
             self.oracles.durability.synced(leader.number());
         }
         leader.start(self.server.clock.at(self.now), term, generation);
-        self.note(format_args!(
-            "leader starts: {term} at {} of {:?}, {} records, torn {:?}",
-            leader.number(),
-            generation,
-            recovered.records,
-            recovered.torn.map(|torn| torn.at)
-        ));
+        if recovered.torn.is_some() {
+            self.tally.mark(Mark::TornLog);
+        }
+        if generation.is_some() {
+            self.tally.mark(Mark::GenerationRaised);
+        }
+        let (number, torn) = (leader.number(), recovered.torn.map(|torn| torn.at));
+        self.tell(
+            Kind::Started(Lane::Leader),
+            format_args!(
+                ": {term} at {number} of {generation:?}, {} records, torn {torn:?}",
+                recovered.records
+            ),
+        );
         self.server.life += 1;
         self.server.process = Some(Process {
             store,
@@ -193,7 +202,9 @@ impl World {
     }
 
     fn start_leader_later(&mut self) -> Result<(), Violation> {
-        self.note(format_args!("the leader cannot start"));
+        let cannot = Kind::Remark(Lane::Leader);
+        self.tell(cannot, format_args!("cannot start"));
+        self.tally.mark(Mark::LeaderCannotStart);
         let span = self.chance.around(Span::from_millis(20));
         self.queue.push(self.now + span, Event::StartLeader);
         Ok(())
@@ -204,7 +215,7 @@ impl World {
         if self.server.process.is_none() && end != End::PowerCut {
             return;
         }
-        self.note(format_args!("leader ends: {end:?}"));
+        self.tell(Kind::Ended(Lane::Leader), format_args!(": {end:?}"));
         self.tally.leader_ends += 1;
         let writing = self.server.doom.is_some();
         if end == End::PowerCut {
@@ -361,7 +372,6 @@ impl World {
                     let through = welcome.through;
                     self.oracles.durability.revealed(model, mode, through)?;
                 }
-                self.note(format_args!("to {connection:?}: {}", brief(&message)));
                 self.strangers.told(connection, &message);
                 self.send(connection, Side::Station, &message);
             }
@@ -376,7 +386,9 @@ impl World {
             Command::Shutdown { .. } => {
                 if let Some(process) = self.server.process.take() {
                     let closed = process.store.close_clean();
-                    self.note(format_args!("leader stops in order: {}", closed.is_ok()));
+                    let clean = if closed.is_ok() { "" } else { ", not" };
+                    let text = format_args!("{clean} in order");
+                    self.tell(Kind::Ended(Lane::Leader), text);
                     for connection in self.network.open(Side::Leader) {
                         self.close(connection, Side::Leader, false);
                     }
@@ -407,13 +419,13 @@ impl World {
             };
             if !self.network.has_room(connection) {
                 process.blocked.insert(connection);
+                self.tally.mark(Mark::WindowFull);
                 continue;
             }
             let Some(message) = process.leader.batch(now, connection) else {
                 continue;
             };
             self.reveal(&message)?;
-            self.note(format_args!("to {connection:?}: {}", brief(&message)));
             if self.loses_answer(connection, &message) {
                 continue;
             }
@@ -427,6 +439,18 @@ impl World {
         let ToStation::Batch(batch) = message else {
             return Ok(());
         };
+        if !batch.last {
+            self.tally.mark(Mark::BatchSplit);
+        }
+        for item in &batch.items {
+            match item {
+                Item::Lines(_) => self.tally.mark(Mark::BacklogCollapsed),
+                Item::Page(page) if !page.since.is_empty() => {
+                    self.tally.mark(Mark::OldPageServed);
+                }
+                _ => {}
+            }
+        }
         let mode = self.plan.leader.durability;
         let (durability, model) = (&self.oracles.durability, &self.oracles.model);
         durability.revealed(model, mode, batch.through)?;
@@ -447,32 +471,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// A message to a station, as the trace shows it.
-fn brief(message: &ToStation) -> String {
-    let ToStation::Batch(batch) = message else {
-        return format!("{message:?}");
-    };
-    let items: Vec<String> = batch
-        .items
-        .iter()
-        .map(|item| match item {
-            Item::Committed { sequence, number } => format!("{sequence}={number}"),
-            Item::Refused { sequence, .. } => format!("{sequence} refused"),
-            Item::Delta(delta) => format!("delta {}", delta.number),
-            Item::Page(page) => format!("page {} {}..{}", page.page, page.base, page.held_from),
-            Item::Lines(lines) => format!("lines {} {:?}", lines.number, lines.writes),
-            Item::Latest => "latest".to_owned(),
-            Item::Joined(member) => format!("joined {}", member.incarnation),
-            Item::Left(incarnation) => format!("left {incarnation}"),
-        })
-        .collect();
-    let end = if batch.last { "." } else { "…" };
-    format!(
-        "{} through {} [{}]{end}",
-        batch.sequence,
-        batch.through,
-        items.join(", ")
-    )
 }

@@ -1,0 +1,157 @@
+//! Messages as the trace shows them: in one line, without the bytes of pages.
+
+use std::fmt;
+
+use plurix_wire::frame::Message;
+use plurix_wire::message::{Item, PageRun, Request, ToLeader, ToStation};
+
+use crate::trace::{Class, Life};
+
+/// A message that the trace can show.
+pub(crate) trait Told: Message {
+    /// Writes it in one line.
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    /// What it is about.
+    fn class(&self) -> Class;
+}
+
+/// Shows a message when it is written, and costs nothing when it is not.
+pub(crate) struct Brief<'a, M>(pub(crate) &'a M);
+
+impl<M: Told> fmt::Display for Brief<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.tell(f)
+    }
+}
+
+impl Told for ToLeader {
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Request {
+            incarnation,
+            generation,
+            request,
+        } = self
+        else {
+            return tell_session(self, f);
+        };
+        let life = Life(*incarnation);
+        let commit = match request {
+            Request::Commit(commit) => commit,
+            Request::Fetch { run, snapshot } => {
+                return write!(f, "{life} fetch {} at {snapshot}", Runs(&[*run]));
+            }
+            Request::Drop { pages } => return write!(f, "{life} drop {}", Runs(pages)),
+            Request::Latest => return write!(f, "{life} latest?"),
+            Request::Heartbeat => return write!(f, "{life} alive"),
+            Request::Leave => return write!(f, "{life} leave"),
+        };
+        let (sequence, snapshot) = (commit.sequence, commit.snapshot);
+        write!(f, "commit {life}{sequence} at {generation}{snapshot} reads")?;
+        for read in &commit.reads {
+            write!(f, " {}:{:x}", read.page, read.lines.0)?;
+        }
+        write!(f, " writes {:?}", commit.writes)
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown => Class::Session,
+            Self::Request { request, .. } => match request {
+                Request::Commit(_) => Class::Commit,
+                Request::Fetch { .. } | Request::Drop { .. } | Request::Latest => Class::Page,
+                Request::Heartbeat => Class::Beat,
+                Request::Leave => Class::Session,
+            },
+        }
+    }
+}
+
+impl Told for ToStation {
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch = match self {
+            Self::Batch(batch) => batch,
+            Self::Welcome(welcome) => {
+                let (station, life) = (welcome.station, Life(welcome.incarnation));
+                let (term, generation) = (welcome.term, welcome.generation);
+                let (through, count) = (welcome.through, welcome.members.len());
+                return write!(
+                    f,
+                    "welcome {station} as {life}, {term} {generation}{through}, {count} members"
+                );
+            }
+            Self::Refused(why) => return write!(f, "refused: {why}"),
+            Self::Status(_) | Self::Stopping => return write!(f, "{self:?}"),
+        };
+        write!(f, "{} through {} [", batch.sequence, batch.through)?;
+        for (index, item) in batch.items.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            tell_item(item, f)?;
+        }
+        f.write_str(if batch.last { "]." } else { "]…" })
+    }
+
+    fn class(&self) -> Class {
+        let Self::Batch(batch) = self else {
+            return Class::Session;
+        };
+        let has = |wanted: fn(&Item) -> bool| batch.items.iter().any(wanted);
+        if has(|item| matches!(item, Item::Committed { .. } | Item::Refused { .. })) {
+            Class::Commit
+        } else if has(|item| matches!(item, Item::Page(_) | Item::Latest)) {
+            Class::Page
+        } else if batch.items.is_empty() {
+            Class::Beat
+        } else {
+            Class::Stream
+        }
+    }
+}
+
+fn tell_session(message: &ToLeader, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match message {
+        ToLeader::Join(join) => match join.station {
+            Some(station) => write!(f, "join as {station}"),
+            None => f.write_str("join"),
+        },
+        ToLeader::Resume(resume) => {
+            let (life, pages) = (Life(resume.incarnation), Runs(&resume.pages));
+            let (generation, through) = (resume.generation, resume.through);
+            write!(f, "resume {life} at {generation}{through} with {pages}")
+        }
+        other => write!(f, "{other:?}"),
+    }
+}
+
+/// Runs of pages, as `p3` or `p3-p5`.
+struct Runs<'a>(&'a [PageRun]);
+
+impl fmt::Display for Runs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no pages");
+        }
+        for (index, run) in self.0.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{}", run.first)?;
+            if run.count > 1 {
+                write!(f, "-p{}", u64::from(run.first.0) + u64::from(run.count) - 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell_item(item: &Item, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match item {
+        Item::Committed { sequence, number } => write!(f, "{sequence}={number}"),
+        Item::Refused { sequence, .. } => write!(f, "{sequence} refused"),
+        Item::Delta(delta) => write!(f, "delta {}", delta.number),
+        Item::Page(page) => write!(f, "page {} {}..{}", page.page, page.base, page.held_from),
+        Item::Lines(lines) => write!(f, "lines {} {:?}", lines.number, lines.writes),
+        Item::Latest => f.write_str("latest"),
+        Item::Joined(member) => write!(f, "joined {}", Life(member.incarnation)),
+        Item::Left(incarnation) => write!(f, "left {}", Life(*incarnation)),
+    }
+}

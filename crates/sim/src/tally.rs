@@ -1,0 +1,205 @@
+//! What happened in a run, counted: enough to see at a glance whether the edges that the swarm is
+//! after were reached at all.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use serde::Serialize;
+
+/// What happened, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Events of the simulation.
+    pub events: u64,
+    /// Transactions begun.
+    pub attempts: u64,
+    /// Commits that the leader appended to its log.
+    pub commits: u64,
+    /// Commits whose answer reached its program.
+    pub answered: u64,
+    /// Transactions that wrote nothing.
+    pub read_only: u64,
+    /// Transactions refused for a conflict.
+    pub conflicts: u64,
+    /// Transactions refused for want of room in the log.
+    pub log_full: u64,
+    /// Transactions that programs aborted.
+    pub aborts: u64,
+    /// Accesses to a missing page.
+    pub misses: u64,
+    /// Transactions run again because the history did not reach back.
+    pub too_old: u64,
+    /// Transactions that ended with their incarnation.
+    pub lost: u64,
+    /// Commits that nobody could tell the fate of.
+    pub unknown: u64,
+    /// Commits that programs gave up before they were answered.
+    pub given_up: u64,
+    /// Faults of all kinds.
+    pub faults: u64,
+    /// Faults of each kind.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// Transactions begun by each kind of script.
+    pub scripts: BTreeMap<&'static str, u64>,
+    /// Ends of a leader's process.
+    pub leader_ends: u64,
+    /// Crashes of stations.
+    pub crashes: u64,
+    /// Stations that ended in order.
+    pub leaves: u64,
+    /// Sessions refused because there were as many stations as may be.
+    pub full: u64,
+    /// Flipped bits of the log that a page server noticed.
+    pub decay_noticed: u64,
+    /// Flipped bits that changed nothing.
+    pub decay_harmless: u64,
+    /// What strangers said that the leader refused.
+    pub strangers_refused: u64,
+    /// Bytes sent over all connections.
+    pub bytes: u64,
+    /// Histories for which the black-box check found an order.
+    pub explained: u64,
+    /// Histories that the black-box check gave up, and which nothing is known of.
+    pub undecided: u64,
+    /// Histories that were not judged, because the heap went back.
+    pub went_back: u64,
+    /// How often each edge was reached.
+    pub marks: BTreeMap<Mark, u64>,
+}
+
+impl Tally {
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        *self.marks.entry(mark).or_default() += 1;
+    }
+}
+
+impl AddAssign<&Self> for Tally {
+    fn add_assign(&mut self, other: &Self) {
+        self.events += other.events;
+        self.attempts += other.attempts;
+        self.commits += other.commits;
+        self.answered += other.answered;
+        self.read_only += other.read_only;
+        self.conflicts += other.conflicts;
+        self.log_full += other.log_full;
+        self.aborts += other.aborts;
+        self.misses += other.misses;
+        self.too_old += other.too_old;
+        self.lost += other.lost;
+        self.unknown += other.unknown;
+        self.given_up += other.given_up;
+        self.faults += other.faults;
+        self.leader_ends += other.leader_ends;
+        self.crashes += other.crashes;
+        self.leaves += other.leaves;
+        self.full += other.full;
+        self.decay_noticed += other.decay_noticed;
+        self.decay_harmless += other.decay_harmless;
+        self.strangers_refused += other.strangers_refused;
+        self.bytes += other.bytes;
+        self.explained += other.explained;
+        self.undecided += other.undecided;
+        self.went_back += other.went_back;
+        add(&mut self.struck, &other.struck);
+        add(&mut self.scripts, &other.scripts);
+        add(&mut self.marks, &other.marks);
+    }
+}
+
+fn add<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
+    for (kind, count) in other {
+        *sum.entry(*kind).or_default() += count;
+    }
+}
+
+/// An edge of the protocol that a run should reach now and then. One that no seed reaches is not
+/// tested, however many seeds pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// A batch brought whole lines, because the backlog of deltas had grown too long.
+    BacklogCollapsed,
+    /// A group did not fit into one batch.
+    BatchSplit,
+    /// A batch waited because the connection could take no more.
+    WindowFull,
+    /// A page was served as of a snapshot older than its newest bytes.
+    OldPageServed,
+    /// A transaction ran again because the history did not reach back to its snapshot.
+    SnapshotTooOld,
+    /// A connection was lost, and the session went on over another one.
+    SessionResumed,
+    /// A commit was sent a second time.
+    CommitRetried,
+    /// A commit was sent a second time when the log had it already, and was answered as committed.
+    RetryAnsweredFromOutcomes,
+    /// A station learned that its incarnation was dropped.
+    IncarnationUnknown,
+    /// A station learned that commits it had seen were lost.
+    RolledBack,
+    /// A station was refused the number of one that is alive.
+    NumberTaken,
+    /// A station gave up a leader that was silent for too long.
+    LeaderGivenUp,
+    /// A leader found a torn record at the end of its log.
+    TornLog,
+    /// A leader began a generation because commits were lost.
+    GenerationRaised,
+    /// A commit was refused because the log was full.
+    LogFull,
+    /// There was not even room for the record of a member's coming or going.
+    NoRoomForControl,
+    /// An append or a sync failed, and the leader ended.
+    LogFailed,
+    /// A leader could not start because the disk was full or failing.
+    LeaderCannotStart,
+}
+
+impl Mark {
+    /// Every mark.
+    pub const ALL: [Self; 18] = [
+        Self::BacklogCollapsed,
+        Self::BatchSplit,
+        Self::WindowFull,
+        Self::OldPageServed,
+        Self::SnapshotTooOld,
+        Self::SessionResumed,
+        Self::CommitRetried,
+        Self::RetryAnsweredFromOutcomes,
+        Self::IncarnationUnknown,
+        Self::RolledBack,
+        Self::NumberTaken,
+        Self::LeaderGivenUp,
+        Self::TornLog,
+        Self::GenerationRaised,
+        Self::LogFull,
+        Self::NoRoomForControl,
+        Self::LogFailed,
+        Self::LeaderCannotStart,
+    ];
+
+    /// Its name in words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BacklogCollapsed => "backlog collapsed to lines",
+            Self::BatchSplit => "group split over batches",
+            Self::WindowFull => "connection full, batch waits",
+            Self::OldPageServed => "page served as of the past",
+            Self::SnapshotTooOld => "snapshot too old, run again",
+            Self::SessionResumed => "session resumed",
+            Self::CommitRetried => "commit sent again",
+            Self::RetryAnsweredFromOutcomes => "retry answered from outcomes",
+            Self::IncarnationUnknown => "incarnation dropped",
+            Self::RolledBack => "station rolled back",
+            Self::NumberTaken => "number taken",
+            Self::LeaderGivenUp => "silent leader given up",
+            Self::TornLog => "torn end of the log",
+            Self::GenerationRaised => "generation raised",
+            Self::LogFull => "log full, commit refused",
+            Self::NoRoomForControl => "no room for control records",
+            Self::LogFailed => "log failed",
+            Self::LeaderCannotStart => "leader cannot start",
+        }
+    }
+}
