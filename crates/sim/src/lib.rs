@@ -68,9 +68,10 @@ pub struct Options {
     pub canary: Option<Canary>,
     /// What to leave out.
     pub mask: Mask,
-    /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
+    /// Judge what programs saw by the black-box check alone; every seed then collects a history.
     pub black_box_alone: bool,
-    /// Faults go on until the log has had so many commits, however long the seed would have it.
+    /// If not zero, faults go on until the log has had so many commits, and the seed's mix is made
+    /// fit for that: nobody pauses, links are quick, faults are rarer.
     pub commits: u64,
 }
 

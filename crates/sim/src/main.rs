@@ -46,10 +46,10 @@ struct Arguments {
     /// Plant this bug; only in a build with `--cfg plurix_canary`.
     #[arg(long, value_name = "NAME", value_parser = canaries::parse)]
     canary: Option<Canary>,
-    /// Judge what programs saw by the black-box check alone, in the seeds that it judges.
+    /// Judge what programs saw by the black-box check alone, in every seed.
     #[arg(long)]
     black_box_alone: bool,
-    /// Let the faults go on until there have been so many commits.
+    /// Let the faults go on until there have been so many commits, in a mix made quick.
     #[arg(long, default_value_t = 0, value_name = "N")]
     commits: u64,
 }

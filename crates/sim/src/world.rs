@@ -104,6 +104,12 @@ impl World {
     pub(crate) fn new(seed: u64, options: &Options, recording: Recording) -> Self {
         let mut plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
         plan.draw_history(&mut Random::new(seed, Purpose::History));
+        if options.commits > 0 {
+            plan.hasten();
+        }
+        if options.black_box_alone {
+            plan.collect_history();
+        }
         let mut trace = Trace::new(recording);
         trace.note(Time(0), format_args!("seed {seed}: {plan}"));
         trace.note(Time(0), format_args!("{plan:?}"));

@@ -28,6 +28,8 @@ const LIBRARY_HEAP_PAGES: u64 = 512;
 /// The library's stations say something every 100 ms, whatever the leader's limit; one below that
 /// would drop them whenever they compute.
 const LIBRARY_SILENCE: Span = Span::from_millis(300);
+/// Mean time between two faults of a kind in a long run.
+const RARELY: Span = Span::from_millis(400);
 
 /// How many of a hundred seeds collect what programs saw.
 const HISTORY_PERCENT: u64 = 25;
@@ -213,14 +215,34 @@ fn leader(
 }
 
 impl Plan {
+    /// Makes a seed fit for a long run, which few are as they are drawn: scripts without pauses, quick
+    /// links and syncs, and faults so rare that most of the time something gets done.
+    pub(crate) fn hasten(&mut self) {
+        self.library = None;
+        self.weather.delay_us = (10, 50).into_range();
+        self.weather.slow_percent = 0;
+        self.disk.sync_us = 20.into_range();
+        self.workload.pause_us = (0, 1).into_range();
+        self.workload.think_us = (1, 100).into_range();
+        for (_, mean) in &mut self.faults {
+            *mean = (*mean).max(RARELY);
+        }
+    }
+
+    /// Makes the seed collect a history, for which it must run scripts whose values are unique.
+    pub(crate) fn collect_history(&mut self) {
+        self.library = None;
+        self.workload.aligned = true;
+        self.workload
+            .scripts
+            .retain(|(kind, _)| kind.writes_unique_values());
+    }
+
     /// Decides whether the seed collects a history; drawn apart from everything else, which stays as
     /// it is. Some of these programs are slow, so that a short history reaches far into the run.
     pub(crate) fn draw_history(&mut self, random: &mut Random) {
         if self.library.is_none() && random.chance(HISTORY_PERCENT) {
-            self.workload.aligned = true;
-            self.workload
-                .scripts
-                .retain(|(kind, _)| kind.writes_unique_values());
+            self.collect_history();
             if random.chance(50) {
                 self.workload.pause_us = random.pick(&[(500, 5_000), (5_000, 60_000)]).into_range();
             }
