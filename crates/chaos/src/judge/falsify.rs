@@ -1,10 +1,10 @@
 //! Lies about a run, one for each thing that the judge looks at. A judge that believes one of them
 //! proves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
-use plurix_wire::record::Body;
+use plurix_wire::record::{Body, Record};
 use plurix_wire::{PageNumber, WriteSet, WriteSetBuilder};
 
 use super::evidence::Evidence;
@@ -77,18 +77,22 @@ impl Lie {
     }
 
     fn tell_of_log(self, evidence: &mut Evidence) -> bool {
+        let answered = answered(evidence);
         let records = &mut evidence.records;
-        let mut commits = (0..records.len())
-            .rev()
-            .filter(|index| matches!(records[*index].body, Body::Commit { .. }));
-        let (Some(last), Some(before)) = (commits.next(), commits.next()) else {
+        let commit = |record: &Record| matches!(record.body, Body::Commit { .. });
+        let Some(last) = records.iter().rposition(commit) else {
+            return false;
+        };
+        let known = |record: &Record| commit(record) && answered.contains(&record.stamp.number.0);
+        let Some(before) = records[..last].iter().rposition(known) else {
             return false;
         };
         if self == Self::LostCommit {
             records.remove(before);
         } else {
-            let body = records[before].body.clone();
-            records[last].body = body;
+            let mut again = records[before].clone();
+            again.stamp.number = records[last].stamp.number.next();
+            records.insert(last + 1, again);
         }
         true
     }
@@ -114,31 +118,39 @@ impl Lie {
     }
 
     fn tell_of_tasks(self, evidence: &mut Evidence) -> bool {
-        let entries = evidence.lives.iter_mut().flat_map(|life| &mut life.entries);
-        let mut purposes = entries.filter_map(|entry| match entry {
-            Entry::Attempt(attempt) if attempt.whole => match attempt.purpose {
-                Purpose::Task(number) => Some((&mut attempt.purpose, number)),
-                _ => None,
-            },
-            _ => None,
-        });
-        let Some((purpose, first)) = purposes.next() else {
-            return false;
-        };
-        if self == Self::NotRun {
-            *purpose = Purpose::Churn;
-            return true;
+        let mut first = None;
+        for life in &mut evidence.lives {
+            let tasks = life.attempts().filter_map(|attempt| {
+                let answered = life.answer(attempt).is_some();
+                let Purpose::Task(task) = attempt.purpose else {
+                    return None;
+                };
+                answered.then_some((attempt.number, task))
+            });
+            for (number, task) in Vec::from_iter(tasks) {
+                let purpose = match (self, first) {
+                    (Self::NotRun, _) => Purpose::Churn,
+                    (_, Some(first)) => Purpose::Task(first),
+                    (_, None) => {
+                        first = Some(task);
+                        continue;
+                    }
+                };
+                let mut entries = life.entries.iter_mut();
+                return entries.any(|entry| match entry {
+                    Entry::Attempt(attempt) if attempt.number == number => {
+                        attempt.purpose = purpose;
+                        true
+                    }
+                    _ => false,
+                });
+            }
         }
-        let other = purposes.find(|(_, number)| *number != first);
-        other.is_some_and(|(purpose, _)| {
-            *purpose = Purpose::Task(first);
-            true
-        })
+        false
     }
 
     fn tell_of_attempts(self, evidence: &mut Evidence) -> bool {
-        let newest = evidence.lives.iter().flat_map(|life| life.answers());
-        let newest = newest.map(|(_, number)| number).max().unwrap_or_default();
+        let newest = answered(evidence).last().copied().unwrap_or_default();
         for life in &mut evidence.lives {
             let entries = &mut life.entries;
             for index in (1..entries.len()).rev() {
@@ -254,28 +266,35 @@ fn forget(evidence: &mut Evidence, which: impl Fn(&Attempt) -> bool) -> bool {
 /// Lets a commit between the snapshot and the number of another write what that one has read. It
 /// writes what is there anyway, so that nobody sees another value.
 fn write_between(evidence: &mut Evidence) -> bool {
-    let reads = evidence.lives.iter().flat_map(|life| {
+    let answered = answered(evidence);
+    let mut reads = evidence.lives.iter().flat_map(|life| {
         life.attempts().filter_map(|attempt| {
             let read = attempt.steps.iter().find_map(|step| match step {
                 Step::Read(at, value) => Some((*at, *value)),
                 Step::Write(..) => None,
             });
-            Some((attempt.snapshot + 1..life.answer(attempt)?, read?))
+            let mut between = answered.range(attempt.snapshot + 1..life.answer(attempt)?);
+            Some((*between.next()?, read?))
         })
     });
-    let Some((between, (at, value))) = reads.into_iter().find(|(between, _)| !between.is_empty())
-    else {
+    let Some((between, (at, value))) = reads.next() else {
         return false;
     };
     for record in &mut evidence.records {
         if let Body::Commit { writes, .. } = &mut record.body
-            && record.stamp.number.0 == between.start
+            && record.stamp.number.0 == between
         {
             *writes = with_word(writes, at, value);
             return true;
         }
     }
     false
+}
+
+/// The commits that were answered.
+fn answered(evidence: &Evidence) -> BTreeSet<u64> {
+    let answers = evidence.lives.iter().flat_map(|life| life.answers());
+    answers.map(|(_, number)| number).collect()
 }
 
 /// A write set that writes the word at `at`, too.

@@ -91,7 +91,9 @@ fn the_truth_is_believed_and_no_lie_is() {
     verdict.unwrap();
     assert!(tally.activities > 0 && tally.failed > 0 && tally.audits > 0);
     for lie in Lie::value_variants() {
-        let violation = trial(Some(*lie)).0.unwrap_err();
+        let Err(violation) = trial(Some(*lie)).0 else {
+            panic!("the judge believes {lie:?}");
+        };
         assert_eq!(violation.oracle, lie.oracle(), "{lie:?}: {violation}");
     }
 }
