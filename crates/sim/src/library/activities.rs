@@ -12,7 +12,7 @@ use super::report::{Desk, Report};
 const ORACLE: &str = "activities";
 const ROOT: &str = "activities";
 /// Counters of activities: each spawned one has two words of its own.
-const IDS: u64 = 2048;
+const IDS: u64 = 1024;
 /// How deep a tree of activities is.
 const DEPTH: u64 = 3;
 /// Activities of one tree.
@@ -131,7 +131,7 @@ impl Program for Activities {
     }
 
     fn turn(&mut self, station: &mut Station, desk: &Desk, dice: &mut Dice) -> Result<()> {
-        match dice.random.below(20) {
+        match dice.random.below(40) {
             0 => self.plant(station, desk),
             1 => check(station, desk, false),
             _ => station.run_activity().map(drop),

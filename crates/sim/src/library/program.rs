@@ -15,6 +15,9 @@ use crate::world::Phase;
 
 /// Where every station counts its duties.
 const DUTIES: &str = "duties";
+/// What a turn takes at least, as it would in a real process: one that only reads takes no virtual
+/// time otherwise.
+const TURN: Span = Span::from_micros(50);
 /// How long a program without anything to do waits.
 const IDLE: Span = Span::from_millis(20);
 
@@ -71,7 +74,7 @@ impl Dice {
     }
 
     fn pause(&mut self) -> Span {
-        Span(self.random.micros(self.pause_us.clone()).0 + 1_000)
+        Span(self.random.micros(self.pause_us.clone()).0 + TURN.0)
     }
 
     /// A value that nobody else writes.

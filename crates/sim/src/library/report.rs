@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use plurix::zerocopy::IntoBytes as _;
 use plurix::{Error, ErrorKind, Ptr, Result, Station, Transaction};
 use plurix_protocol::Span;
 use plurix_wire::{CommitId, CommitNumber, Generation};
@@ -125,9 +126,8 @@ impl Recorded<'_, '_> {
     /// Reads words of the heap.
     pub(super) fn slice(&self, words: Ptr<[u64]>) -> Result<Vec<u64>> {
         let values = self.tx.get(words)?.to_vec();
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-        self.machine
-            .report(Report::Read(words.offset(), bytes.collect()));
+        let bytes = values.as_bytes().to_vec();
+        self.machine.report(Report::Read(words.offset(), bytes));
         Ok(values)
     }
 
