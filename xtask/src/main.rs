@@ -5,6 +5,7 @@ mod canaries;
 mod commands;
 mod fuzz;
 mod licences;
+mod loom;
 mod markdown;
 mod repository;
 mod runs;
@@ -44,6 +45,8 @@ enum Task {
         /// The checks to run; all of them if none is named.
         steps: Vec<verify::Step>,
     },
+    /// Run the models of what threads and processes share, in every interleaving.
+    Loom,
     /// Format the sources and apply clippy's suggestions.
     Fix,
     /// Fuzz, led by coverage: libFuzzer on every target, or on one, for some seconds each.
@@ -96,6 +99,7 @@ fn run(task: Task) -> Result<()> {
         Task::Licences => report("licences", &licences::check(&metadata(&root)?)),
         Task::Commands => commands::run_all(&root, &Repository::read(&root)?),
         Task::Verify { steps } => verify::verify(&root, &steps),
+        Task::Loom => loom::run(&root),
         Task::Fix => verify::fix(&root),
         Task::Fuzz(options) => fuzz::fuzz(&root, &options),
         Task::Sim { arguments } => runs::simulator(&root, &arguments),

@@ -48,6 +48,8 @@
 
 mod diff;
 mod error;
+#[cfg(loom)]
+pub mod exploration;
 mod heap;
 mod mapped_file;
 mod pages;

@@ -5,6 +5,10 @@
 //! that is sound. [`ZeroedSlice`] is the safe view for tables of plain cells.
 
 #![allow(unsafe_code)]
+#![cfg_attr(
+    loom,
+    allow(dead_code, reason = "the memory of the rings is modelled there")
+)]
 
 mod emulated;
 #[cfg(all(target_os = "linux", not(miri)))]
