@@ -25,7 +25,7 @@ use plurix_wire::message::{ToLeader, ToStation};
 
 use crate::net::handshake::{Client, ConnectError, connect};
 use crate::net::{Address, Connection, GLANCES, NetError};
-use crate::station::{Options, Shared};
+use crate::station::{Options, Shared, baton};
 
 /// The service looks after the session this often while the program computes.
 pub const SERVICE_PERIOD: Duration = Duration::from_millis(20);
@@ -165,10 +165,8 @@ impl Host for System {
         std::thread::Builder::new()
             .name("plurix-service".to_owned())
             .spawn(move || {
-                std::thread::park_timeout(SERVICE_PERIOD);
-                while service.attend() {
-                    std::thread::park_timeout(SERVICE_PERIOD);
-                }
+                let pause = || std::thread::park_timeout(SERVICE_PERIOD);
+                baton::serve(pause, || service.attend());
             })
             .map(Some)
     }

@@ -3,7 +3,6 @@
 //! the program computes. There is no hand-over on the way of a commit or a miss.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use plurix_memory::HeapMemory;
@@ -12,6 +11,7 @@ use plurix_protocol::station::{State, Station as Machine};
 use plurix_wire::ClusterId;
 use plurix_wire::message::{SessionRefusal, ToStation};
 
+use super::baton::Flag;
 use super::options::{HANDSHAKE_MAX, Options};
 use crate::error::{ErrorKind, Result};
 use crate::host::{Host, Link};
@@ -35,7 +35,7 @@ pub(crate) struct Driver {
     /// Since when there is no connection, and when to try again.
     outage: Outage,
     spinner: Spinner,
-    interrupt: Arc<AtomicBool>,
+    interrupt: Arc<Flag>,
     /// The leader's last word, if the heap went back behind what this handle has seen.
     rolled_back: Option<SessionRefusal>,
     /// It gave up a commit that may have happened.
@@ -78,7 +78,7 @@ impl Driver {
             looked: now,
             outage: Outage::new(now),
             spinner,
-            interrupt: Arc::default(),
+            interrupt: Arc::new(Flag::new()),
             rolled_back: None,
             abandoned: false,
         };
@@ -90,8 +90,8 @@ impl Driver {
         &self.options
     }
 
-    /// Set it to make whoever waits, now or later, stop waiting.
-    pub(crate) fn interrupt(&self) -> Arc<AtomicBool> {
+    /// Raise it to make whoever waits, now or later, stop waiting.
+    pub(crate) fn interrupt(&self) -> Arc<Flag> {
         Arc::clone(&self.interrupt)
     }
 
@@ -100,7 +100,7 @@ impl Driver {
     /// # Errors
     /// If the station was interrupted, or gave up a commit that may have happened.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.interrupt.load(Ordering::Acquire) {
+        if self.interrupt.is_raised() {
             return Err(ErrorKind::Interrupted.into());
         }
         if self.abandoned {
@@ -187,7 +187,7 @@ impl Driver {
             if done(&self.machine) {
                 return Ok(true);
             }
-            if self.interrupt.load(Ordering::Acquire) {
+            if self.interrupt.is_raised() {
                 return Err(ErrorKind::Interrupted.into());
             }
             if end.is_some_and(|end| self.looked >= end) {

@@ -1,11 +1,12 @@
 //! A station: one member of the cluster, its memory, and the transactions it runs.
 
+pub(crate) mod baton;
 mod driver;
 mod options;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::ops::DerefMut;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::activity::Registry;
 use crate::error::{ErrorKind, Result};
 use crate::host::{Host, Service, System};
 use crate::net::Address;
+use baton::{Baton, Flag};
 use driver::Driver;
 pub(crate) use options::HANDSHAKE_MAX;
 pub use options::Options;
@@ -55,45 +57,32 @@ pub struct Statistics {
 
 /// What the program's thread and the service thread share.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    /// The baton.
-    driver: Mutex<Driver>,
-    stop: AtomicBool,
-}
+pub(crate) struct Shared(Baton<Driver>);
 
 impl Shared {
     /// Takes the baton.
-    pub(crate) fn driver(&self) -> MutexGuard<'_, Driver> {
-        // A panic while driving leaves no half-done protocol step that a lock could hide: the
-        // machines assert their own invariants.
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn driver(&self) -> impl DerefMut<Target = Driver> {
+        self.0.take()
     }
 
     /// Looks after the session; answers whether it is worth while to do so again.
     pub(crate) fn attend(&self) -> bool {
-        if self.stop.load(Ordering::Acquire) {
-            return false;
-        }
-        let mut driver = match self.driver.try_lock() {
-            Ok(driver) => driver,
-            Err(TryLockError::Poisoned(driver)) => driver.into_inner(),
-            // Whoever holds the baton drives; then there is nothing to do here.
-            Err(TryLockError::WouldBlock) => return true,
-        };
         // What fails here the program learns from its next transaction.
-        driver.pump().is_ok() || !matches!(driver.machine.state(), State::Ended(_))
+        self.0.attend(|driver| {
+            driver.pump().is_ok() || !matches!(driver.machine.state(), State::Ended(_))
+        })
     }
 }
 
 /// Makes a station that waits stop waiting, from another thread or a signal handler's thread.
 #[derive(Clone)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<Flag>);
 
 impl Interrupt {
     /// What the station does now, and everything it is asked later, answers
     /// [`ErrorKind::Interrupted`].
     pub fn interrupt(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.raise();
     }
 }
 
@@ -143,10 +132,7 @@ impl Station {
             .incarnation()
             .map_or(1, |incarnation| incarnation.0)
             | 1;
-        let shared = Arc::new(Shared {
-            driver: Mutex::new(driver),
-            stop: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared(Baton::new(driver)));
         let service = Service(Arc::downgrade(&shared));
         let service = shared.driver().host.look_after(service);
         let mut station = Self {
@@ -259,10 +245,13 @@ impl Station {
 
 impl Drop for Station {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.driver().leave();
-        if let Some(service) = self.service.take() {
-            service.thread().unpark();
+        let service = self.service.take();
+        self.shared.0.end(Driver::leave, || {
+            if let Some(service) = &service {
+                service.thread().unpark();
+            }
+        });
+        if let Some(service) = service {
             // A panic there has been printed; there is nothing to add.
             let _ = service.join();
         }
