@@ -20,7 +20,6 @@ mod turn;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use plurix_memory::HeapMemory;
@@ -115,14 +114,13 @@ pub struct PageServer {
 /// Ends a running page server in order, from another thread.
 #[derive(Debug)]
 pub struct Stop {
-    asked: AtomicBool,
+    /// The server's loop watches it as it does its sockets. The kernel orders what both do.
     wake: OwnedFd,
 }
 
 impl Stop {
     /// Asks the server to end: it marks its log clean, says so to its stations, and returns.
     pub fn stop(&self) {
-        self.asked.store(true, Ordering::Release);
         // The counter of an eventfd cannot overflow here; the server wakes either way.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
@@ -161,10 +159,7 @@ impl PageServer {
         };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| system("cannot make an eventfd")(error.into()))?;
-        let stop = Arc::new(Stop {
-            asked: AtomicBool::new(false),
-            wake,
-        });
+        let stop = Arc::new(Stop { wake });
         let peers = Peers::listen(&options, store.cluster(), &stop.wake)?;
         let log = options.dir.join("log");
         let origin = Instant::now();
