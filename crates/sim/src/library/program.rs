@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use plurix::error::SessionRefusal;
 use plurix::{ErrorKind, Options, Ptr, Result, Station};
 use plurix_protocol::Span;
 use plurix_wire::PAGE_BYTES;
@@ -118,15 +119,22 @@ pub(super) fn run(machine: Machine, start: Start) {
         Kind::Activities => Box::new(activities::Activities::new(start.index, start.life)),
     };
     let mut done = Done::default();
+    let mut options = start.options;
     while !desk.machine.is_dead() {
         let host = Box::new(desk.machine.clone());
-        match Station::join_on(host, start.options.clone()) {
+        match Station::join_on(host, options.clone()) {
             Ok(mut station) => {
                 desk.report(Report::Joined);
                 program.open(&mut station);
                 live(&mut station, &mut *program, &desk, &mut dice, &mut done);
             }
-            Err(error) => desk.report(Report::Note(format!("cannot join: {error}"))),
+            Err(error) => {
+                desk.report(Report::Note(format!("cannot join: {error}")));
+                if let ErrorKind::Refused(SessionRefusal::StationTaken(_)) = error.kind() {
+                    // A stranger was given the number while this station was away.
+                    options.station = None;
+                }
+            }
         }
         desk.think(IDLE);
     }
