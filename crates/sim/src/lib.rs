@@ -15,7 +15,7 @@
 //!   oracles: what the log says is the truth --> the first violation ends the run
 //! ```
 //!
-//! A run is a function of its seed and of a [`Mask`], which [`shrink`] makes as small as it can when
+//! A run is a function of its seed and of a [`Mask`], which [`shrink()`] makes as small as it can when
 //! the run fails; [`record`] tells the story of one, in lines or as a [chart](Story::svg).
 //!
 //! To add a fault: a variant of `nemesis::Fault` and its stroke. To add an oracle: a file in

@@ -13,7 +13,7 @@ pub struct Story {
     pub(crate) skipped: u64,
 }
 
-/// Runs one seed as [`run`](crate::run) does and keeps its last `keep` events; prints all of them
+/// Runs one seed as [`run`] does and keeps its last `keep` events; prints all of them
 /// while it runs if `print` is set.
 #[must_use]
 pub fn record(seed: u64, options: &Options, keep: usize, print: bool) -> Story {
