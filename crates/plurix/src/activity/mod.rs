@@ -92,7 +92,7 @@ pub struct Done<A>(PhantomData<fn() -> A>);
 
 /// An activity that this station has claimed.
 #[derive(Debug, Clone, Copy)]
-struct Claim {
+pub(crate) struct Claim {
     node: Ptr<Node>,
     incarnation: Incarnation,
 }

@@ -137,6 +137,12 @@ impl Station {
     }
 
     fn try_step(&mut self) -> Result<Step> {
+        // An error may have kept it from being given back, such as a full log; nobody else would
+        // ever run it while this station lives.
+        if let Some(claim) = self.claim {
+            self.transaction(|tx| queue::release(tx, claim))?;
+            self.claim = None;
+        }
         match self.transaction(|tx| queue::look(tx))? {
             Found::Nothing { claimed } => Ok(Step::Idle { claimed }),
             Found::Orphan(stripe) => {
@@ -147,13 +153,16 @@ impl Station {
                 let Some((claim, node)) = self.transaction(|tx| queue::claim(tx, stripe))? else {
                     return Ok(Step::Ran);
                 };
+                self.claim = Some(claim);
                 match self.registry.0.get(&node.fingerprint) {
                     Some(registered) => (registered.run)(self, claim)?,
                     None => {
                         self.transaction(|tx| queue::release(tx, claim))?;
+                        self.claim = None;
                         return Err(self.unknown(queue::text(&node.name)).into());
                     }
                 }
+                self.claim = None;
                 Ok(Step::Ran)
             }
         }

@@ -14,7 +14,7 @@ use plurix_memory::HeapMemory;
 use plurix_protocol::station::State;
 use plurix_wire::{CommitNumber, Generation, Incarnation};
 
-use crate::activity::Registry;
+use crate::activity::{Claim, Registry};
 use crate::error::{ErrorKind, Result};
 use crate::host::{Host, Service, System};
 use crate::net::Address;
@@ -34,6 +34,8 @@ pub struct Station {
     pub(crate) shared: Arc<Shared>,
     service: Option<JoinHandle<()>>,
     pub(crate) registry: Registry,
+    /// An activity that this station has claimed, and neither brought to an end nor given back.
+    pub(crate) claim: Option<Claim>,
     pub(crate) statistics: Statistics,
     /// State of the back-off's random numbers.
     pub(crate) dice: u64,
@@ -140,6 +142,7 @@ impl Station {
             service: service.map_err(|error| ErrorKind::System(Box::new(error)))?,
             shared,
             registry: Registry::default(),
+            claim: None,
             statistics: Statistics::default(),
             dice,
         };
