@@ -20,8 +20,15 @@ fn every_planted_bug_is_found() {
 
 /// What the black-box check finds by itself is found without faith in commit numbers.
 #[test]
-fn the_black_box_check_finds_lost_conflicts_alone() {
-    for canary in [Canary::SkipReadLine, Canary::AcceptRefused] {
+fn the_black_box_check_finds_bugs_alone() {
+    for canary in [
+        Canary::SkipReadLine,
+        Canary::AcceptRefused,
+        Canary::ApplyBeneath,
+        Canary::LoseMerge,
+        Canary::ForgetHolder,
+        Canary::ServeNewer,
+    ] {
         let options = Options {
             canary: Some(canary),
             black_box_alone: true,
