@@ -196,6 +196,7 @@ impl World {
         }
         self.traps = Traps::default();
         self.mend_disk();
+        self.server.live_on();
         self.server.slow_sync = None;
         self.server.decays = false;
         self.server.frozen_until = Time(0);

@@ -15,6 +15,9 @@ use crate::plan::Plan;
 const ORACLE: &str = "bounded memory";
 /// What bookkeeping may cost beside the bytes, for each page of the heap and item in flight.
 const SLACK_BYTES: u64 = 256;
+/// The most that merged changes of one page take: every other byte, each with an offset and a length
+/// before it, and the header of the page.
+const MERGED_BYTES_MAX: u64 = 8 + PAGE_BYTES as u64 / 2 * (4 + 1);
 
 /// Judges what the leader says of itself.
 pub(crate) fn leader(leader: &Leader, plan: &Plan) -> Result<(), Violation> {
@@ -67,7 +70,7 @@ fn backlogs(status: &Status, settings: &leader::Settings) -> Result<(), Violatio
 }
 
 /// Judges what a station queues that has had at most `pages` pages so far. Changes are merged when
-/// they exceed the setting, but never below one copy of each page; a page that has arrived brings its
+/// they exceed the setting, but never below the newest bytes of each page; a page that has arrived brings its
 /// history with it, and what the leader sends as one group is taken as one.
 pub(crate) fn station(
     station: &Station,
@@ -83,7 +86,7 @@ pub(crate) fn station(
         "a station has {pages} pages of a heap of {heap}"
     );
     let history = leader.history_bytes_max as u64;
-    let whole = pages * (PAGE_BYTES as u64 + SLACK_BYTES) + history;
+    let whole = pages * MERGED_BYTES_MAX + history;
     let merged = (2 * whole).max(settings.queue_bytes_max as u64);
     let group = leader.backlog_bytes_max as u64 + whole;
     demand!(

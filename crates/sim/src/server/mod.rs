@@ -108,6 +108,14 @@ impl Server {
         }
     }
 
+    /// Takes back what [`die_after`](Self::die_after) ordered, if it has not come to pass.
+    pub(crate) fn live_on(&mut self) {
+        if self.doom.is_some() && !self.is_dead() {
+            self.machine.live_on();
+            self.doom = None;
+        }
+    }
+
     /// Whether the process has used up what [`die_after`](Self::die_after) left it.
     fn is_dead(&self) -> bool {
         self.doom.is_some_and(|doom| self.machine.steps() >= doom)

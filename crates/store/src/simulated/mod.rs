@@ -168,6 +168,11 @@ impl Machine {
         self.state().steps_left = Some(steps);
     }
 
+    /// Takes [`kill_after`](Self::kill_after) back.
+    pub fn live_on(&self) {
+        self.state().steps_left = None;
+    }
+
     /// Whether the steps granted by [`kill_after`](Self::kill_after) are used up.
     #[must_use]
     pub fn is_dead(&self) -> bool {
