@@ -6,9 +6,10 @@ mod pair;
 use pair::{HEAP_BYTES, Pair, byte, line};
 use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::station::{self, Miss, Outcome, Station};
-use plurix_protocol::{ConnectionId, Time};
+use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_wire::message::{
-    Batch, CommitRefusal, Item, Join, Lines, Resume, SessionRefusal, ToLeader, ToStation, Welcome,
+    Batch, CommitRefusal, Item, Join, Lines, Request, Resume, SessionRefusal, ToLeader, ToStation,
+    Welcome,
 };
 use plurix_wire::{
     CommitNumber, Generation, Incarnation, LINE_BYTES, PAGE_BYTES, PageNumber, StationId,
@@ -170,21 +171,42 @@ fn hot_lines(sequence: u64, value: u8) -> ToStation {
     })
 }
 
-#[test]
-fn lines_that_come_again_and_again_are_kept_once() {
-    let mut station = Station::new(station::Settings::default());
-    station.connected(Time(0));
-    let welcome = ToStation::Welcome(Welcome {
+fn welcome(silence_ms_max: u32) -> ToStation {
+    ToStation::Welcome(Welcome {
         station: StationId(1),
         incarnation: Incarnation(1),
         term: Term(1),
         generation: Generation(0),
         through: CommitNumber(0),
         heap_bytes: HEAP_BYTES,
-        silence_ms_max: 1000,
+        silence_ms_max,
         members: Vec::new(),
-    });
-    station.handle(Time(0), welcome).unwrap();
+    })
+}
+
+#[test]
+fn a_station_speaks_as_often_as_its_leader_must_hear_it() {
+    for (silence_ms_max, speaks_within) in [(60_000, 100), (80, 20), (0, 1)] {
+        let mut station = Station::new(station::Settings::default());
+        station.connected(Time(0));
+        station.handle(Time(0), welcome(silence_ms_max)).unwrap();
+        let due = Time(0) + Span::from_millis(speaks_within);
+        assert_eq!(station.next_timeout(), due, "{silence_ms_max} ms");
+        while station.poll().is_some() {}
+        assert!(!station.tick(due));
+        let beats = |message: &ToLeader| {
+            let request = Request::Heartbeat;
+            matches!(message, ToLeader::Request { request: said, .. } if *said == request)
+        };
+        assert!(station.poll().is_some_and(beats));
+    }
+}
+
+#[test]
+fn lines_that_come_again_and_again_are_kept_once() {
+    let mut station = Station::new(station::Settings::default());
+    station.connected(Time(0));
+    station.handle(Time(0), welcome(1000)).unwrap();
     station.handle(Time(0), hot_lines(1, 1)).unwrap();
     let once = station.queued_bytes();
     for sequence in 2..100 {

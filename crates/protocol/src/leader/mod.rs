@@ -44,6 +44,10 @@ pub use replay::ReplayError;
 use stale::Heap;
 use stream::Sender;
 
+/// Frozen lines may always take so much: with none, a station that is slower than the others write
+/// would never be told all of one commit.
+const FROZEN_BYTES_MIN: usize = 64 << 10;
+
 /// What an answer promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -66,7 +70,8 @@ pub struct Settings {
     pub recent_pages: usize,
     /// Bytes of before- and after-images kept to serve older snapshots.
     pub history_bytes_max: usize,
-    /// Bytes of deltas a slow station may be behind before they collapse.
+    /// Bytes of deltas a slow station may be behind before they collapse, and of lines copied for
+    /// it then.
     pub backlog_bytes_max: usize,
     /// Bytes of served pages and answers that may wait for one station.
     pub answer_bytes_max: usize,
@@ -435,6 +440,7 @@ impl Leader {
             generation: self.generation,
             logged: self.logged,
             batch_bytes: self.settings.batch_bytes,
+            frozen_bytes_max: self.settings.backlog_bytes_max.max(FROZEN_BYTES_MIN),
         }
     }
 

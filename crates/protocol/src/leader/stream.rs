@@ -10,7 +10,7 @@
 //!
 //! While a station keeps up, it receives each commit's bytes. When its backlog exceeds the bound,
 //! the deltas collapse to the set of lines that changed; when it can receive again it gets those
-//! lines' bytes as of `logged`. Answers and served pages never collapse; they are bounded by what a
+//! lines' bytes, as of `logged` or, copied, as of what was logged when they began to leave. Answers and served pages never collapse; they are bounded by what a
 //! station may have in flight. Lines follow after the queue, and the station applies nothing of a
 //! collapsed backlog before its last batch, so it never sees a mixture of two commits.
 //!
@@ -59,6 +59,8 @@ pub(crate) struct Sender {
     pub(crate) logged: CommitNumber,
     /// A batch ends after the item that takes it beyond this.
     pub(crate) batch_bytes: usize,
+    /// Lines of at most so many bytes are copied to leave as of one commit.
+    pub(crate) frozen_bytes_max: usize,
 }
 
 impl Stream {
@@ -130,8 +132,9 @@ impl Stream {
 
     /// Bytes that wait for the station.
     pub(crate) fn backlog_bytes(&self) -> usize {
-        let stale = self.stale.as_ref().map_or(0, Stale::pages);
-        self.answer_bytes + self.delta_bytes + stale * ITEM_BYTES
+        let stale = self.stale.as_ref();
+        let stale = stale.map_or(0, |stale| stale.bytes(ITEM_BYTES));
+        self.answer_bytes + self.delta_bytes + stale
     }
 
     /// Whether a batch would tell the station anything but that the leader is alive.
@@ -151,11 +154,12 @@ impl Stream {
         let mut items = Vec::with_capacity(self.queue.len().min(ITEMS_MAX));
         let mut room = sender.batch_bytes as isize;
         let mut sent = CommitNumber(0);
+        let newest = self.told_as_of(sender);
         while room > 0
             && self
                 .queue
                 .front()
-                .is_some_and(|(number, _)| *number <= sender.logged)
+                .is_some_and(|(number, _)| *number <= newest)
         {
             let (number, item) = self.queue.pop_front().expect("checked above");
             sent = number;
@@ -171,7 +175,7 @@ impl Stream {
             items.push(item);
         }
         let waiting = self.queue.front().map(|(number, _)| *number);
-        let (last, through) = match waiting.filter(|number| *number <= sender.logged) {
+        let (last, through) = match waiting.filter(|number| *number <= newest) {
             // A group ends before the next commit. One that ended only when nothing waits might
             // never end for a station that is just fast enough, and grow there without bound.
             Some(next) if sent < next && self.stale.is_none() => {
@@ -183,10 +187,11 @@ impl Stream {
             }
             // A later batch of the group may end it, and say less than what is logged now.
             Some(_) => (false, sent),
-            None => {
-                let last = self.refresh(sender.logged, heap, &mut items, room);
-                (last, sender.logged)
-            }
+            None => match self.refresh(sender, heap, &mut items, room) {
+                Some(through) => (true, through),
+                // A later batch says as much or more.
+                None => (false, self.told_as_of(sender)),
+            },
         };
         if items.is_empty() && !last {
             return None;
@@ -207,17 +212,24 @@ impl Stream {
         })
     }
 
-    /// Adds stale lines, as far as there is room; answers whether the station is then told of
-    /// everything up to `logged`.
+    /// The newest commit that the group under way, or else the next one, may tell of: what follows
+    /// frozen lines belongs to another.
+    fn told_as_of(&self, sender: Sender) -> CommitNumber {
+        let frozen_at = self.stale.as_ref().and_then(Stale::frozen_at);
+        frozen_at.unwrap_or(sender.logged)
+    }
+
+    /// Adds stale lines, as far as there is room; answers through which commit the station is then
+    /// told of everything, unless there is more to tell first.
     fn refresh(
         &mut self,
-        logged: CommitNumber,
+        sender: Sender,
         heap: Heap<'_>,
         items: &mut Vec<Item>,
         mut room: isize,
-    ) -> bool {
+    ) -> Option<CommitNumber> {
         let Some(stale) = &mut self.stale else {
-            return true;
+            return Some(sender.logged);
         };
         let begins = room > 0;
         let told = |lines: Lines| {
@@ -226,11 +238,11 @@ impl Stream {
             items.push(item);
             room > 0
         };
-        let complete = stale.tell(logged, heap, begins, told);
-        if stale.pages() == 0 {
+        let through = stale.tell(sender.logged, heap, sender.frozen_bytes_max, begins, told);
+        if stale.is_empty() {
             self.stale = None;
         }
-        complete
+        through
     }
 }
 
@@ -277,6 +289,7 @@ mod tests {
             generation: Generation(0),
             logged: CommitNumber(logged),
             batch_bytes: 1 << 18,
+            frozen_bytes_max: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What tells two stations apart that can behave differently: the model checker visits one of
 //! those that are alike.
 //!
-//! Left out are the settings, and the times at which something was said or heard: they decide when
+//! Left out are the settings, and when something was said or heard, or is to be: they decide when
 //! a heartbeat is due or a silent leader given up, which a checker turns into actions of its own.
 
 use std::collections::BTreeSet;
@@ -26,6 +26,7 @@ impl Hash for Station {
             ahead,
             heard: _,
             said: _,
+            heartbeat: _,
         } = self;
         (stands, number, session, cache, out, transaction).hash(state);
         awaited.iter().collect::<BTreeSet<_>>().hash(state);

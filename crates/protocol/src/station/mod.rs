@@ -72,7 +72,8 @@ pub struct Settings {
     pub station: Option<StationId>,
     /// It runs no activities.
     pub observer: bool,
-    /// It says something at least this often.
+    /// It says something at least this often, or four times in the silence that the leader bears if
+    /// that is shorter.
     pub heartbeat: Span,
     /// A leader silent for longer is given up, and the connection with it.
     pub silence_max: Span,
@@ -167,6 +168,8 @@ pub struct Station {
     ahead: u32,
     heard: Time,
     said: Time,
+    /// Something is to be said this often in this session.
+    heartbeat: Span,
 }
 
 /// What the leader told of the current incarnation.
@@ -204,6 +207,7 @@ impl Station {
         let queue_bytes_max = settings.queue_bytes_max;
         Self {
             number: settings.station,
+            heartbeat: settings.heartbeat,
             settings,
             state: State::Waiting,
             session: None,

@@ -12,6 +12,12 @@ use super::cache::Cache;
 use super::{Outcome, Session, State, Station, Transaction};
 use crate::{Span, Time};
 
+/// A station speaks so often in the silence that the leader bears: one word may be late, and lost
+/// with the connection another.
+const WORDS_IN_SILENCE: u64 = 4;
+/// More words than that would cost more than they say.
+const HEARTBEAT_MIN: Span = Span::from_millis(1);
+
 /// Why a connection to the leader is of no use any more. The caller closes it and connects again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -99,7 +105,7 @@ impl Station {
     /// Says that the station is alive, if it has been silent; answers whether the leader has been
     /// silent for too long and the connection must be given up.
     pub fn tick(&mut self, now: Time) -> bool {
-        if matches!(self.state, State::Active) && now.since(self.said) >= self.settings.heartbeat {
+        if matches!(self.state, State::Active) && now.since(self.said) >= self.heartbeat {
             self.said = now;
             self.request(Request::Heartbeat);
         }
@@ -119,7 +125,7 @@ impl Station {
     pub fn next_timeout(&self) -> Time {
         let given_up = self.heard + self.settings.silence_max + Span(1);
         match self.state {
-            State::Active => given_up.min(self.said + self.settings.heartbeat),
+            State::Active => given_up.min(self.said + self.heartbeat),
             State::Opening => given_up,
             State::Waiting | State::Ended(_) => Time(u64::MAX),
         }
@@ -146,6 +152,9 @@ impl Station {
         {
             return Err(StreamError::Violation("welcome for another life"));
         }
+        let borne = Span::from_millis(welcome.silence_ms_max.into());
+        let often = Span(borne.0 / WORDS_IN_SILENCE).max(HEARTBEAT_MIN);
+        self.heartbeat = self.settings.heartbeat.min(often);
         self.heap_bytes = Some(welcome.heap_bytes);
         self.state = State::Active;
         self.number = Some(welcome.station);

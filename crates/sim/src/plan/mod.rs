@@ -25,9 +25,9 @@ const HEAP_PAGES: u64 = 64;
 /// Pages of the heap that the library manages.
 const LIBRARY_HEAP_PAGES: u64 = 512;
 
-/// The library's stations say something every 100 ms, whatever the leader's limit; one below that
-/// would drop them whenever they compute.
-const LIBRARY_SILENCE: Span = Span::from_millis(300);
+/// The library looks after its session every 20 ms while a program computes; a leader that bears
+/// little more silence than that would drop it now and then.
+const LIBRARY_SILENCE: Span = Span::from_millis(100);
 /// Mean time between two faults of a kind in a long run.
 const RARELY: Span = Span::from_millis(400);
 
