@@ -58,6 +58,10 @@ canaries! {
     ReuseNumber = "reuse-number", one in 3;
     /// The leader serves a page and forgets to write down who holds it.
     ForgetHolder = "forget-holder", one in 20;
+    /// The history keeps everything.
+    KeepHistory = "keep-history", one in 1;
+    /// A page is served as of a snapshot that does not exist yet.
+    TrustSnapshot = "trust-snapshot", one in 1;
     /// The leader declares a member dead, but still hears it when it comes back.
     KeepDeadLife = "keep-dead-life", one in 3;
     /// A transaction that began in a life that was dropped goes on in the next one.

@@ -155,7 +155,10 @@ impl History {
         chunk.extend_from_slice(undo);
         self.bytes += entry.bytes();
         self.commits.push_back(entry);
-        while self.bytes > self.bytes_max && self.commits.len() > 1 {
+        while self.bytes > self.bytes_max
+            && self.commits.len() > 1
+            && !canary::strikes(Canary::KeepHistory)
+        {
             self.forget_oldest();
         }
     }
