@@ -8,8 +8,8 @@ use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::station::{self, Miss, Outcome, Station};
 use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_wire::message::{
-    Batch, CommitRefusal, Item, Join, Lines, Request, Resume, SessionRefusal, ToLeader, ToStation,
-    Welcome,
+    Batch, CommitRefusal, Item, Join, Lines, PageRun, Request, Resume, SessionRefusal, ToLeader,
+    ToStation, Welcome,
 };
 use plurix_wire::{
     CommitNumber, Generation, Incarnation, LINE_BYTES, PAGE_BYTES, PageNumber, StationId,
@@ -387,4 +387,38 @@ fn who_ended_after_a_commit_is_alive_as_long_as_that_is_not_logged() {
     pair.run();
     assert_eq!(pair.begin(1), CommitNumber(1));
     assert!(!pair.stations[1].is_alive(life));
+}
+
+#[test]
+fn who_may_not_resume_loses_its_older_connection_too() {
+    let mut leader = Leader::new(Settings::new(HEAP_BYTES, Durability::Memory));
+    leader.start(Time(0), Term(1), None);
+    let mut tell = |connection, message| {
+        let connection = ConnectionId(connection);
+        leader.handle(
+            Time(0),
+            Event::Message {
+                connection,
+                message,
+            },
+        );
+        let commands = std::iter::from_fn(|| leader.poll()).collect::<Vec<_>>();
+        let closed = commands.iter().filter_map(|command| match command {
+            Command::Close { connection } => Some(connection.0),
+            _ => None,
+        });
+        closed.collect::<Vec<_>>()
+    };
+    assert_eq!(tell(1, ToLeader::Join(Join::default())), []);
+    let beyond = PageRun {
+        first: PageNumber(1 << 20),
+        count: 1,
+    };
+    let resume = ToLeader::Resume(Resume {
+        incarnation: Incarnation::of(Term(1), 1),
+        generation: Generation(0),
+        through: CommitNumber(0),
+        pages: vec![beyond],
+    });
+    assert_eq!(tell(2, resume), [1, 2]);
 }

@@ -145,7 +145,7 @@ impl Leader {
         // hide that they are gone.
         if let Some(refusal) = self.taken_back(resume.generation, resume.through) {
             if let Some(slot) = slot {
-                self.drop_member(slot);
+                self.give_up(slot, connection);
             }
             return self.refuse(connection, refusal);
         }
@@ -159,7 +159,7 @@ impl Leader {
         let stale = match self.hold_again(slot, resume) {
             Ok(stale) => stale,
             Err(violation) => {
-                self.drop_member(slot);
+                self.give_up(slot, connection);
                 return self.refuse(connection, SessionRefusal::Violation(violation));
             }
         };
@@ -180,6 +180,15 @@ impl Leader {
         state.turn = Turn::None;
         self.welcome(slot, connection, resume.through);
         self.make_urgent(slot);
+    }
+
+    /// Drops the member that may not resume on `connection`, with the connection that it had.
+    fn give_up(&mut self, slot: Slot, connection: ConnectionId) {
+        let old = self.members.get(slot).connection();
+        self.drop_member(slot);
+        if let Some(old) = old.filter(|old| *old != connection) {
+            self.commands.push_back(Command::Close { connection: old });
+        }
     }
 
     /// What a station of `generation` that has seen the heap up to `through` must hear, if that is
