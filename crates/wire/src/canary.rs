@@ -90,8 +90,8 @@ canaries! {
     IgnoreChecksum = "ignore-checksum", one in 1;
     /// An abort leaves a line as the transaction changed it.
     ForgetUndo = "forget-undo", one in 20;
-    /// An activity's results are put into the heap, and its claim is left there for others to free.
-    RunTwice = "run-twice", one in 20;
+    /// An activity's results are put into the heap although its claim has passed to somebody else.
+    RunTwice = "run-twice", one in 1;
     /// A block is handed out and not marked, so that it is handed out again.
     DoubleAlloc = "double-alloc", one in 20;
 }
