@@ -44,8 +44,19 @@ pub fn boot_id() -> io::Result<BootId> {
 pub struct RealDisk {
     directory: PathBuf,
     worker: Option<Worker>,
-    /// Locked as long as it is open; dropped after the worker, who writes under the lock.
-    lock: Option<File>,
+    /// Dropped after the worker, who writes under it.
+    lock: Option<Lock>,
+}
+
+/// A file that is locked as long as this lives.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // To close it is not enough: a process that is just being started by another thread has a
+        // copy of the descriptor until it executes its program, and with it the lock.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl RealDisk {
@@ -98,8 +109,8 @@ impl Disk for RealDisk {
         file.set_len(0)?;
         // Without room for the number the lock still holds; only its holder has no name then.
         let _ = writeln!(file, "{}", std::process::id());
+        self.lock = Some(Lock(file));
         self.worker = Some(Worker::start(self.directory.clone())?);
-        self.lock = Some(file);
         Ok(())
     }
 

@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use common::{Error, Led, commit, fill, lead, options, replay};
 use plurix_store::Durability::{Durable, Memory};
 use plurix_store::{OpenError, Options, RealDisk, Space, Store};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory can be made")
@@ -82,6 +85,31 @@ fn a_second_opener_is_told_who_holds_the_directory() {
         }
         other => panic!("{other:?}"),
     }
+    drop(first);
+    lead(RealDisk::new(&path), options(Memory, 1)).expect("the lock ends with its holder");
+}
+
+/// A copy of the descriptor of an open file, such as a process has that is just being started.
+fn inherited(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let open = std::fs::read_dir("/proc/self/fd").expect("procfs is there");
+    let number = open
+        .filter_map(Result::ok)
+        .find(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == path))
+        .and_then(|fd| fd.file_name().to_str()?.parse().ok())
+        .expect("the file is open");
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    pidfd_getfd(own, number, PidfdGetfdFlags::empty())
+}
+
+#[test]
+fn the_lock_ends_although_a_process_is_being_started() {
+    let directory = directory();
+    let path = directory.path().canonicalize().expect("is there").join("s");
+    let first = lead(RealDisk::new(&path), options(Memory, 1)).expect("leads");
+    let Ok(_inherited) = inherited(&path.join("lock")) else {
+        eprintln!("skipped: pidfd_getfd is not allowed here");
+        return;
+    };
     drop(first);
     lead(RealDisk::new(&path), options(Memory, 1)).expect("the lock ends with its holder");
 }
