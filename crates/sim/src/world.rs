@@ -9,7 +9,6 @@
 
 use std::fmt;
 
-use plurix_protocol::station::State;
 use plurix_protocol::{ConnectionId, Span, Time, leader};
 use plurix_wire::frame;
 use plurix_wire::{PAGE_BYTES, StationId};
@@ -22,7 +21,7 @@ use crate::mask::Mask;
 use crate::member::Member;
 use crate::nemesis::{Pace, Traps};
 use crate::network::{Network, Peer, Side};
-use crate::oracle::{Oracles, Violation, convergence, demand};
+use crate::oracle::{Oracles, Violation, convergence, progress};
 use crate::plan::Plan;
 use crate::program::At;
 use crate::queue::{Event, Queue};
@@ -36,8 +35,6 @@ use crate::trace::{Class, Kind, Lane, Recording, Trace};
 pub(crate) const DUTIES: u32 = 3;
 /// How long that may take, in virtual time.
 const DUTIES_MAX: Span = Span::from_millis(30_000);
-/// More events than this at one moment mean that time stands still.
-const EVENTS_AT_ONCE_MAX: u32 = 100_000;
 /// How long nothing is begun before everybody is looked at.
 const REST: Span = Span::from_millis(2_000);
 
@@ -175,11 +172,7 @@ impl World {
                 continue;
             }
             at_once = if time > self.now { 0 } else { at_once + 1 };
-            demand!(
-                at_once < EVENTS_AT_ONCE_MAX,
-                "progress",
-                "time stands still at {event:?}: somebody asks again and again to be called now"
-            );
+            progress::time_goes_on(at_once, &event)?;
             self.now = time;
             self.tally.events += 1;
             self.dispatch(event)?;
@@ -195,10 +188,7 @@ impl World {
                 return self.look_at_everybody();
             }
         }
-        Err(Violation {
-            oracle: "progress",
-            what: "nothing will ever happen again".to_owned(),
-        })
+        Err(progress::silence())
     }
 
     pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
@@ -433,12 +423,9 @@ impl World {
                     self.phase = Phase::Rest;
                     self.phase_ends = self.now + REST;
                 }
-                demand!(
-                    self.now < self.phase_ends,
-                    "progress",
-                    "{} ms after the faults, the stations have done {done:?} of {DUTIES} commits",
-                    DUTIES_MAX.as_millis()
-                );
+                if self.now >= self.phase_ends {
+                    progress::duties(&done, DUTIES, DUTIES_MAX)?;
+                }
             }
             Phase::Rest => return Ok(self.now >= self.phase_ends),
         }
@@ -448,9 +435,7 @@ impl World {
     /// Everything has come to rest: all must see the same.
     fn look_at_everybody(&mut self) -> Result<(), Violation> {
         let Some(process) = &self.server.process else {
-            let what = "the leader is down long after the faults".to_owned();
-            let oracle = "progress";
-            return Err(Violation { oracle, what });
+            return Err(progress::nobody_leads());
         };
         let leader = &process.leader;
         let pages = self.plan.leader.heap_bytes / PAGE_BYTES as u64;
@@ -458,22 +443,15 @@ impl World {
         let members = self.members.iter_mut().enumerate();
         for (index, member) in members.filter(|(index, _)| self.mask.has_station(*index)) {
             if let Some(library) = &member.library {
-                demand!(
-                    library.is_done,
-                    "progress",
-                    "station {index} has not seen the whole heap long after the faults"
-                );
+                progress::has_seen_all(index, library.is_done)?;
                 continue;
             }
-            let state = member.process.as_ref().map(|p| p.station.state());
-            let Some(process) = member
-                .process
-                .as_mut()
-                .filter(|p| p.program.at == At::Idle && state == Some(State::Active))
-            else {
-                let what = format!("station {index} is {state:?} long after the faults");
-                let oracle = "progress";
-                return Err(Violation { oracle, what });
+            let process = member.process.as_mut();
+            let state = process.as_ref().map(|process| process.station.state());
+            let is_idle = process.as_ref().is_some_and(|p| p.program.at == At::Idle);
+            progress::stands(index, state, is_idle)?;
+            let Some(process) = process else {
+                continue;
             };
             let snapshot = process.station.begin(&mut process.memory);
             let held = process.station.pages_held();

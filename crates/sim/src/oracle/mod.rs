@@ -41,6 +41,7 @@ pub(crate) mod durability;
 mod model;
 pub mod numbering;
 pub mod opacity;
+pub(crate) mod progress;
 pub mod serializability;
 pub mod session;
 pub(crate) mod strangers;
