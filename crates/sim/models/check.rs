@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use plurix_wire::CommitNumber;
 use plurix_wire::message::{Batch, Item};
 use stateright::report::{ReportData, ReportDiscovery, Reporter};
 use stateright::{Checker, HasDiscoveries, Model};
@@ -21,6 +22,7 @@ pub(crate) struct Tally {
     too_old: AtomicU64,
     lines: AtomicU64,
     parts: AtomicU64,
+    frozen: AtomicU64,
 }
 
 impl Tally {
@@ -36,10 +38,13 @@ impl Tally {
         self.too_old.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn batch(&self, batch: &Batch) {
+    pub(crate) fn batch(&self, batch: &Batch, newest: CommitNumber) {
         let lines = |item: &&Item| matches!(item, Item::Lines(_));
         let told = batch.items.iter().filter(lines).count() as u64;
         self.lines.fetch_add(told, Ordering::Relaxed);
+        let is_behind = told > 0 && batch.last && batch.through < newest;
+        self.frozen
+            .fetch_add(u64::from(is_behind), Ordering::Relaxed);
         self.parts
             .fetch_add(u64::from(!batch.last), Ordering::Relaxed);
     }
@@ -51,6 +56,7 @@ impl Tally {
             Reach::TooOld => &self.too_old,
             Reach::Lines => &self.lines,
             Reach::Parts => &self.parts,
+            Reach::Frozen => &self.frozen,
         };
         counter.load(Ordering::Relaxed) > 0
     }
@@ -69,6 +75,8 @@ pub(crate) enum Reach {
     Lines,
     /// A group takes several batches.
     Parts,
+    /// A group of lines ends at a commit that is not the newest any more.
+    Frozen,
 }
 
 /// Visits every state; fails if one breaks a rule, or if something expected is never reached.

@@ -80,6 +80,8 @@ pub(crate) struct Setup<P> {
     /// A program begins, goes on and settles as soon as it can: nothing arrives in between but
     /// while it waits for a page or an answer.
     pub(crate) hasty: bool,
+    /// A connection takes nothing more for a station that has not taken what is under way.
+    pub(crate) narrow: bool,
     pub(crate) bounds: Bounds,
     pub(crate) programs: Vec<P>,
     /// Whether the log holds, at rest, what the programs should have done.
@@ -110,6 +112,7 @@ impl<P> Setup<P> {
             numbered: false,
             joined: false,
             hasty: false,
+            narrow: false,
             bounds: Bounds::NONE,
             programs,
             goal: |_, _| true,
@@ -290,7 +293,7 @@ impl<P: Program> Cluster<P> {
     fn take(&mut self, setup: &Setup<P>, step: Step) {
         match step {
             Step::LeaderTakes(id) => self.leader_takes(setup, id),
-            Step::StationTakes(id) => self.station_takes(id),
+            Step::StationTakes(id) => self.station_takes(setup, id),
             Step::LeaderLoses(id) => {
                 self.left.losses -= 1;
                 self.leader_loses(setup, id);

@@ -14,6 +14,7 @@ use crate::demand;
 use crate::log::Log;
 use crate::process::Program;
 use crate::rules::Rule;
+use crate::shared::Shared;
 use crate::wire::End;
 
 /// The log never fills; what happens then is the simulator's to find out.
@@ -195,9 +196,28 @@ impl<P: Program> Cluster<P> {
                 .handle(self.clock, Event::Logged(number));
         }
         while let Some(connection) = self.leader.get_mut().flushable(self.clock) {
+            // It is named again once the station has taken what is under way.
+            if setup.narrow && self.is_full(connection) {
+                continue;
+            }
             if let Some(batch) = self.leader.get_mut().batch(self.clock, connection) {
                 self.send(setup, connection, batch);
             }
+        }
+    }
+
+    fn is_full(&self, connection: ConnectionId) -> bool {
+        let mut wires = self.wires.iter().map(Shared::get);
+        wires.any(|wire| wire.id == connection && !wire.to_station.is_empty())
+    }
+
+    /// The station has taken what was under way: there is room for more.
+    pub(crate) fn make_room(&mut self, setup: &Setup<P>, connection: ConnectionId) {
+        let mut wires = self.wires.iter().map(Shared::get);
+        let has_leader = wires.any(|wire| wire.id == connection && wire.leader_end == End::Open);
+        if has_leader && !self.is_full(connection) {
+            self.leader.get_mut().writable(connection);
+            self.carry_out(setup);
         }
     }
 
@@ -236,7 +256,7 @@ impl<P: Program> Cluster<P> {
             _ => CommitNumber(0),
         };
         if let ToStation::Batch(batch) = &mut message {
-            setup.tally.batch(batch);
+            setup.tally.batch(batch, log.number());
             spoil(setup, batch);
         }
         let answers = self.answers_truly(connection, &message, log);

@@ -220,7 +220,7 @@ impl<P: Program> Cluster<P> {
     }
 
     /// A frame arrives at the station.
-    pub(crate) fn station_takes(&mut self, id: ConnectionId) {
+    pub(crate) fn station_takes(&mut self, setup: &Setup<P>, id: ConnectionId) {
         let now = self.clock;
         let wire = self.wire_mut(id).expect("a wire with a frame");
         let index = wire.station;
@@ -234,6 +234,9 @@ impl<P: Program> Cluster<P> {
         }
         self.ask_again(index);
         self.say(index);
+        if setup.narrow {
+            self.make_room(setup, id);
+        }
     }
 
     /// A page that is waited for is asked for anew if the question was lost with its connection.

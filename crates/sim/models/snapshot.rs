@@ -106,6 +106,17 @@ fn backlog_collapses_while_commits_wait_for_the_disk() {
     check("snapshot, collapse, durable", setup, &[Reach::Parts]);
 }
 
+/// Commits happen between the batches of a group, which ends all the same.
+#[test]
+fn backlog_collapses_behind_a_narrow_link() {
+    let setup = Setup {
+        narrow: true,
+        ..slow(setup(Durability::Memory, 3, 2, NONE))
+    };
+    let reached = [Reach::Lines, Reach::Parts, Reach::Frozen, Reach::TooOld];
+    check("snapshot, collapse, narrow link", setup, &reached);
+}
+
 #[test]
 #[ignore = "minutes; cargo xtask model runs it"]
 fn connection_is_lost() {
@@ -125,6 +136,18 @@ fn connection_is_lost_under_a_collapsed_backlog() {
     };
     let reached = [Reach::Lines, Reach::Parts, Reach::TooOld];
     check("snapshot, collapse, loss", setup, &reached);
+}
+
+#[test]
+#[ignore = "minutes; cargo xtask model runs it"]
+fn connection_is_lost_behind_a_narrow_link() {
+    let setup = Setup {
+        hasty: true,
+        narrow: true,
+        ..slow(setup(Durability::Memory, 3, 1, LOSS))
+    };
+    let reached = [Reach::Lines, Reach::Parts, Reach::Frozen, Reach::TooOld];
+    check("snapshot, collapse, narrow link, loss", setup, &reached);
 }
 
 #[test]
