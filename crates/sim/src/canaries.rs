@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
 
+use clap::value_parser;
 use plurix_sim::{Canary, Options, run};
 use plurix_wire::canary;
 use serde::Serialize;
@@ -16,7 +17,7 @@ const HOW: &str = "this build has no bug to plant; use `cargo xtask canaries`, o
 #[derive(Debug, clap::Args)]
 pub(crate) struct Hunt {
     /// Run so many seeds with each bug.
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     seeds: u64,
     /// Plant this one alone.
     #[arg(long, value_name = "NAME", value_parser = parse)]

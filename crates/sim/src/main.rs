@@ -4,13 +4,18 @@
 mod canaries;
 mod command;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser};
+use clap::{CommandFactory as _, Parser, value_parser};
 use plurix_sim::{Canary, Mask, Numbers, Options};
+use signal_hook::consts::SIGPIPE;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,8 +55,8 @@ struct Arguments {
     #[arg(long)]
     black_box_alone: bool,
     /// Let the faults go on until there have been so many commits, in a mix made quick.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    commits: u64,
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    commits: Option<u64>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -69,7 +74,7 @@ struct Seeds {
     #[arg(long, default_value_t = 1, conflicts_with_all = ["seeds", "duration"])]
     seed: u64,
     /// Run so many seeds; stop at the first that fails.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// Run fresh seeds for so long: 90s, 3m, 1h.
     #[arg(long = "for", value_name = "DURATION", value_parser = command::parse_duration)]
@@ -79,7 +84,7 @@ struct Seeds {
     from: Option<u64>,
     /// Run so many at a time; the result does not depend on it. All cores by default.
     #[arg(long, value_name = "J")]
-    jobs: Option<usize>,
+    jobs: Option<NonZeroUsize>,
 }
 
 impl Seeds {
@@ -136,12 +141,26 @@ impl Arguments {
         Options {
             canary: self.canary,
             black_box_alone: self.black_box_alone,
-            commits: self.commits,
+            commits: self.commits.unwrap_or(0),
             mask: Mask {
                 stations: self.mask.stations_only.clone(),
                 faults: self.mask.faults_only.clone(),
                 until_event: self.mask.until_event,
             },
+        }
+    }
+
+    /// What of the arguments makes no sense together, beyond what their declarations say.
+    fn contradiction(&self) -> Option<&'static str> {
+        let prints = self.output.trace.is_some() && self.trace_file().is_none();
+        match self.seeds.are_many() {
+            true if prints => {
+                Some("--trace prints one seed; with many, name a file for the one that fails")
+            }
+            false if self.seeds.from.is_some() => {
+                Some("--from is the first of many seeds: say --seeds N or --for TIME, or --seed S")
+            }
+            _ => None,
         }
     }
 
@@ -152,16 +171,22 @@ impl Arguments {
     }
 }
 
+/// Ends as others do when nobody reads what is printed any more (`… --trace | head`), where Rust would
+/// panic.
+fn end_with_the_reader() -> std::io::Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_default(SIGPIPE, always).map(drop)
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    end_with_the_reader().context("cannot ask for SIGPIPE")?;
     match &arguments.mode {
         Some(Mode::Canaries(hunt)) => return canaries::hunt(hunt),
         Some(Mode::Scale(options)) => return command::scale::run(options),
         None => {}
     }
-    let prints = arguments.output.trace.is_some() && arguments.trace_file().is_none();
-    if prints && arguments.seeds.are_many() {
-        let what = "--trace prints one seed; with many, name a file for the one that fails";
+    if let Some(what) = arguments.contradiction() {
         let mut command = Arguments::command();
         command.error(ErrorKind::ArgumentConflict, what).exit();
     }

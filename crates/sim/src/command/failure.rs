@@ -73,8 +73,8 @@ fn command(report: &Report, arguments: &Arguments) -> String {
         ""
     };
     let commits = match arguments.commits {
-        0 => String::new(),
-        commits => format!(" --commits {commits}"),
+        None => String::new(),
+        Some(commits) => format!(" --commits {commits}"),
     };
     let (seed, mask) = (report.seed, &report.mask);
     format!("{program} --seed {seed}{mask}{canary}{alone}{commits}{twice}")

@@ -1,5 +1,6 @@
 //! Runs many seeds until one fails, their number or the time is up, or somebody presses Ctrl-C.
 
+use std::num::NonZeroUsize;
 use std::ops::{ControlFlow, Range};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -90,5 +91,5 @@ fn fresh() -> u64 {
 
 fn jobs(wanted: &Seeds) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    wanted.jobs.unwrap_or_else(cores).max(1)
+    wanted.jobs.map_or_else(cores, NonZeroUsize::get)
 }
