@@ -10,7 +10,8 @@ use plurix::net::Secret;
 
 use crate::units::{parse_bytes, parse_duration};
 
-/// Stations say that they are alive ten times a second; less silence than this is no silence.
+/// Stations speak four times in any silence that is borne; in less than this, the pauses of a busy
+/// machine would count as deaths.
 const SILENCE_MIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Clone, Args)]
@@ -52,7 +53,9 @@ pub(crate) enum Promise {
 fn parse_silence(text: &str) -> Result<Duration, String> {
     let silence = parse_duration(text)?;
     if !(SILENCE_MIN..=Duration::from_secs(3600)).contains(&silence) {
-        return Err("give 300ms to 60min: stations say every 100ms that they are alive".to_owned());
+        return Err(
+            "give 300ms to 60min: less is no more than the pause of a busy machine".to_owned(),
+        );
     }
     Ok(silence)
 }

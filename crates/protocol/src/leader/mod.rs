@@ -44,9 +44,9 @@ pub use replay::ReplayError;
 use stale::Heap;
 use stream::Sender;
 
-/// Frozen lines may always take so much: with none, a station that is slower than the others write
+/// Lines copied for a slow station may always take so many bytes: with none, a station that is slower than the others write
 /// would never be told all of one commit.
-const FROZEN_BYTES_MIN: usize = 64 << 10;
+pub const FROZEN_BYTES_MIN: usize = 64 << 10;
 
 /// What an answer promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,7 +47,7 @@ fn backlogs(status: &Status, settings: &leader::Settings) -> Result<(), Violatio
     // One item may take a queue beyond its bound: a commit, or a page with its whole history.
     let one = settings.history_bytes_max as u64 + (PAGE_BYTES as u64 + SLACK_BYTES) * 16;
     // Deltas that wait, or lines that were copied instead, of which some may always be.
-    let most = settings.backlog_bytes_max.max(64 << 10) as u64
+    let most = settings.backlog_bytes_max.max(leader::FROZEN_BYTES_MIN) as u64
         + settings.answer_bytes_max as u64
         + pages * SLACK_BYTES
         + one;
