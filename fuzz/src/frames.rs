@@ -164,10 +164,17 @@ pub(crate) fn to_leader_seeds() -> Seeds {
             }),
         ),
         ("latest", request(Request::Latest)),
+        (
+            "durable",
+            request(Request::Durable {
+                through: CommitNumber(300),
+            }),
+        ),
         ("heartbeat", request(Request::Heartbeat)),
         ("leave", request(Request::Leave)),
         ("status", ToLeader::Status),
         ("shutdown", ToLeader::Shutdown),
+        ("checkpoint", ToLeader::Checkpoint),
     ])
 }
 
@@ -213,6 +220,11 @@ pub(crate) fn to_station_seeds() -> Seeds {
             })),
         ),
         ("stopping", ToStation::Stopping),
+        ("checkpointed", ToStation::Checkpointed(Ok(Box::default()))),
+        (
+            "not-checkpointed",
+            ToStation::Checkpointed(Err("no room".to_owned())),
+        ),
     ])
 }
 
@@ -240,6 +252,7 @@ fn batch(member: Member) -> Batch {
         generation: Generation(1),
         sequence: StreamSequence(1),
         through: CommitNumber(300),
+        durable: CommitNumber(299),
         last: true,
         items: vec![
             Item::Committed {

@@ -7,6 +7,7 @@
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use plurix_protocol::leader::{Command, Durability, Event, Leader, Settings};
 use plurix_protocol::{ConnectionId, Span, Time};
@@ -66,6 +67,10 @@ struct World {
     lives: Vec<Incarnation>,
     /// The commit that is being asked for.
     asked: Option<(CommitId, Commit)>,
+    /// What the sync under way covers.
+    syncing: Option<CommitNumber>,
+    /// What the leader was told to be on disk.
+    durable: CommitNumber,
     stopped: bool,
 }
 
@@ -98,6 +103,8 @@ impl World {
             ended: Vec::new(),
             lives: Vec::new(),
             asked: None,
+            syncing: None,
+            durable: CommitNumber(0),
             stopped: false,
         };
         world.carry_out();
@@ -163,7 +170,12 @@ impl World {
                 self.history.logged += input.below(unlogged as usize + 1) as u64;
                 self.tell(Event::Logged(CommitNumber(self.history.logged)));
             }
-            _ => {}
+            _ => {
+                if let Some(through) = self.syncing.take() {
+                    self.durable = through;
+                    self.tell(Event::Durable(through));
+                }
+            }
         }
     }
 
@@ -270,6 +282,9 @@ impl World {
             7 => Request::Drop {
                 pages: self.runs(input),
             },
+            8 if input.rarely(4) => Request::Durable {
+                through: CommitNumber(input.near(self.history.logged)),
+            },
             8 => Request::Latest,
             _ if input.rarely(8) => Request::Leave,
             _ => Request::Heartbeat,
@@ -317,7 +332,15 @@ impl World {
                     connection,
                     message,
                 } => self.hear(connection, &message),
-                Command::SendStatus { .. } => {}
+                Command::Sync => {
+                    assert_eq!(self.settings.durability, Durability::Memory);
+                    let newest = CommitNumber(self.history.newest());
+                    let before = self.syncing.replace(newest);
+                    assert_eq!(before, None, "one sync is under way at a time");
+                }
+                Command::BeginCheckpoint { .. }
+                | Command::SendStatus { .. }
+                | Command::SendCheckpoint { .. } => {}
                 Command::Close { connection } => drop(self.links.remove(&connection)),
                 Command::Shutdown { .. } => self.stopped = true,
             }
@@ -379,6 +402,7 @@ impl World {
     }
 
     fn hear(&mut self, connection: ConnectionId, message: &ToStation) {
+        let durable = self.durable();
         let Some(link) = self.links.get_mut(&connection) else {
             return;
         };
@@ -402,9 +426,21 @@ impl World {
             }
             ToStation::Batch(batch) => {
                 assert_eq!((batch.term, batch.generation), (TERM, self.generation));
+                assert!(batch.durable <= durable, "durable before it is on disk");
                 self.history.check(link, batch);
             }
-            ToStation::Refused(_) | ToStation::Status(_) | ToStation::Stopping => {}
+            ToStation::Refused(_)
+            | ToStation::Status(_)
+            | ToStation::Stopping
+            | ToStation::Checkpointed(_) => {}
+        }
+    }
+
+    /// What no loss of power takes back.
+    fn durable(&self) -> CommitNumber {
+        match self.settings.durability {
+            Durability::Memory => self.durable,
+            Durability::Durable => CommitNumber(self.history.logged),
         }
     }
 
@@ -457,8 +493,11 @@ impl World {
         assert!(!self.leader.awaits_log());
         for page in (0..PAGES).map(PageNumber) {
             let expected = self.history.image(page, self.history.newest());
-            let zero = [0; PAGE_BYTES];
-            assert_eq!(self.leader.page(page).unwrap_or(&zero), &*expected);
+            let found = self
+                .leader
+                .page(page)
+                .unwrap_or_else(|| Arc::new([0; PAGE_BYTES]));
+            assert_eq!(*found, *expected);
         }
     }
 }

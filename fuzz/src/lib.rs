@@ -14,6 +14,7 @@
 //! To add a target: a check and its seeds in a module here, a line in [`TARGETS`], and a file in
 //! `targets/`.
 
+mod checkpoints;
 mod frames;
 mod input;
 mod leader;
@@ -21,6 +22,7 @@ mod log;
 mod pair;
 mod record;
 mod scenes;
+mod state;
 mod station;
 mod text;
 mod write_set;
@@ -84,6 +86,18 @@ pub const TARGETS: &[Target] = &[
         check: log::check_log,
         seeds: log::log_seeds,
         input_bytes_max: 512,
+    },
+    Target {
+        name: "checkpoints",
+        check: checkpoints::check,
+        seeds: checkpoints::seeds,
+        input_bytes_max: 512,
+    },
+    Target {
+        name: "leader_state",
+        check: state::check,
+        seeds: state::seeds,
+        input_bytes_max: 1024,
     },
     Target {
         name: "nff",

@@ -292,7 +292,11 @@ impl World {
                         channel.leader_open = false;
                     }
                 }
-                Command::SendStatus { .. } | Command::Shutdown { .. } => {}
+                Command::Sync
+                | Command::BeginCheckpoint { .. }
+                | Command::SendStatus { .. }
+                | Command::SendCheckpoint { .. }
+                | Command::Shutdown { .. } => {}
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The applications by name, for whoever starts them: the command line and the workers.
 
+use std::time::Duration;
+
 use plurix::Station;
 
 use crate::app::{App, AppError};
@@ -27,6 +29,16 @@ impl AppCommand {
             Self::Raytrace(_) => "raytrace",
             Self::Wordcount(_) => "wordcount",
             Self::Bank(_) => "bank",
+        }
+    }
+
+    /// Lets the application work for so long, unless the user has named an amount of work. One
+    /// whose input is its work ends when that is done.
+    pub fn work_for(&mut self, time: Duration) {
+        if let Self::Bank(options) = self
+            && options.transfers.is_none()
+        {
+            options.seconds.get_or_insert(time);
         }
     }
 
@@ -103,6 +115,28 @@ mod tests {
             ("bank", AppCommand::Bank(bank::Options::default())),
         ] {
             assert_eq!(parse(line), options);
+        }
+    }
+
+    #[test]
+    fn only_who_has_named_no_work_works_for_a_time() {
+        let seconds = Duration::from_secs(3);
+        for (line, expected) in [
+            ("bank", Some(seconds)),
+            ("bank --seconds 0.5", Some(Duration::from_millis(500))),
+            ("bank --transfers 10", None),
+        ] {
+            let words = ["plurix"].into_iter().chain(line.split_whitespace());
+            let mut app = Line::try_parse_from(words).expect(line).app;
+            app.work_for(seconds);
+            let AppCommand::Bank(options) = app else {
+                panic!("{line}")
+            };
+            assert_eq!(options.seconds, expected, "{line}");
+        }
+        for line in ["bank --seconds 0", "bank --transfers 1 --seconds 2"] {
+            let words = ["plurix"].into_iter().chain(line.split_whitespace());
+            assert!(Line::try_parse_from(words).is_err(), "{line}");
         }
     }
 

@@ -108,7 +108,8 @@ fn money_neither_appears_nor_vanishes() {
             let options = bank::Options {
                 accounts: 20,
                 tellers: 5,
-                transfers: 1500,
+                transfers: Some(1500),
+                seconds: None,
                 amount_max: 600,
             };
             let mut app = BankRun::new(options).unwrap();
@@ -122,6 +123,18 @@ fn money_neither_appears_nor_vanishes() {
             assert_eq!(fact(&report, "sum"), 20 * 1000);
         }
     }
+}
+
+#[test]
+fn a_bank_with_a_closing_time_closes() {
+    let options = bank::Options {
+        seconds: Some(Duration::from_millis(100)),
+        ..bank::Options::default()
+    };
+    let report = run_local(&mut BankRun::new(options).unwrap(), 2).unwrap();
+    assert!(report.verified, "{report:?}");
+    assert!(fact(&report, "transfers").as_u64() > Some(0));
+    assert_eq!(fact(&report, "sum"), 1000 * 1000);
 }
 
 /// What the pipeline says that the word count imitates; `None` where a tool is missing.

@@ -10,6 +10,7 @@ use plurix::net::{Address, Secret};
 use plurix::{Options, Station, Status};
 use rustix::process::Signal;
 
+use crate::archive::Archive;
 use crate::judge::evidence::HEAP_BYTES;
 use crate::machines::Machines;
 use crate::plan::{Fault, Shape, Strike, Transport};
@@ -33,6 +34,11 @@ impl Files {
     /// The copy of the heap's directory that was judged last.
     pub(crate) fn judged(&self) -> PathBuf {
         self.root.join("judged")
+    }
+
+    /// All segments of the log, also those that the page server has removed.
+    fn log(&self) -> PathBuf {
+        self.root.join("log")
     }
 
     pub(crate) fn histories(&self) -> PathBuf {
@@ -79,6 +85,7 @@ pub(crate) struct Cluster {
     machines: Machines,
     server: Option<Server>,
     workers: Vec<Worker>,
+    archive: Archive,
     /// What is broken, and until when.
     ongoing: Vec<(Instant, Fault)>,
     order: Order,
@@ -114,7 +121,9 @@ impl Cluster {
         } = making;
         fs::create_dir_all(files.histories())?;
         fs::write(files.secret(), format!("a secret of run {seed:032}\n"))?;
+        let archive = Archive::new(files.heap().join("log"), files.log())?;
         let mut cluster = Self {
+            archive,
             workers: Vec::new(),
             server: None,
             ongoing: Vec::new(),
@@ -163,7 +172,8 @@ impl Cluster {
             "memory"
         };
         command
-            .args(["page-server", "--segment-bytes=32MiB"])
+            .args(["page-server", "--segment-bytes=20MiB"])
+            .args(&self.shape.checkpoints)
             .arg(format!("--durability={durability}"))
             .arg(format!("--heap-bytes={HEAP_BYTES}"))
             .arg(format!("--silence={}ms", self.shape.silence.as_millis()))
@@ -300,6 +310,7 @@ impl Cluster {
         let begin = Instant::now();
         loop {
             self.check_processes()?;
+            self.keep_log()?;
             let has_come = |worker: &Worker| {
                 let member = worker.member.as_ref();
                 member.is_some_and(|member| member.has_come_to(self.order))
@@ -319,14 +330,21 @@ impl Cluster {
         self.workers.iter().map(|worker| worker.life).sum()
     }
 
-    /// Kills the page server, copies what it left, and starts it again.
+    /// Sees to it that nothing of the log gets lost. To be called more often than segments fill up.
+    pub(crate) fn keep_log(&self) -> Result<()> {
+        self.archive.keep()
+    }
+
+    /// Kills the page server, copies what it left, with all of its log, and starts it again.
     pub(crate) fn copy_heap(&mut self) -> Result<()> {
         drop(self.server.take());
+        self.archive.keep()?;
         let (from, to) = (self.files.heap(), self.files.judged());
         if to.exists() {
             fs::remove_dir_all(&to)?;
         }
         copy(&from, &to).context("cannot copy the heap's directory")?;
+        self.archive.complete(&to.join("log"))?;
         self.start_server()
     }
 

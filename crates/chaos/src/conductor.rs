@@ -76,6 +76,8 @@ pub struct Report {
     pub interrupted: bool,
     /// Whether the page server synced every commit.
     pub durable: bool,
+    /// How the page server took checkpoints: its options.
+    pub checkpoints: String,
     /// How each worker was connected.
     pub transports: Vec<String>,
     /// Rounds that were judged.
@@ -156,6 +158,7 @@ impl Run<'_> {
             Machines::one(&shape.workers)?
         };
         self.report.durable = shape.durable;
+        self.report.checkpoints = shape.checkpoints.join(" ");
         let transports = shape.workers.iter();
         self.report.transports = transports
             .map(|t| format!("{t:?}").to_lowercase())
@@ -190,6 +193,7 @@ impl Run<'_> {
                 }
             }
             cluster.repair(false)?;
+            cluster.keep_log()?;
             cluster.check_processes()?;
             if shown.elapsed() >= Duration::from_secs(1) {
                 shown = Instant::now();

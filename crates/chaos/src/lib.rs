@@ -14,6 +14,7 @@
 //!   judge: the log is the truth; every attempt, every answer and every effect must fit it
 //! ```
 
+mod archive;
 mod chance;
 mod cluster;
 pub mod conductor;

@@ -227,6 +227,7 @@ fn summary(report: &Report) -> String {
             report.transports.join(" ")
         ),
     );
+    line("checkpoints", report.checkpoints.clone());
     line(
         "faults",
         format!(

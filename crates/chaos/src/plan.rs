@@ -21,6 +21,8 @@ pub(crate) enum Transport {
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) durable: bool,
+    /// How the page server takes checkpoints: its options.
+    pub(crate) checkpoints: Vec<String>,
     /// The page server gives up whoever is silent for longer.
     pub(crate) silence: Duration,
     /// How each worker is connected.
@@ -151,6 +153,7 @@ impl Shape {
         }
         Self {
             durable: chance.percent(30),
+            checkpoints: checkpoints(&mut Chance::new(seed, 2)),
             silence: Duration::from_millis(chance.pick(&[300, 600, 1500])),
             workers: transports,
             kinds,
@@ -211,6 +214,21 @@ impl Shape {
             Kind::BadLink => Fault::BadLink(far?),
         })
     }
+}
+
+/// Checkpoints of any kind, mostly so often that one is under way whenever something happens.
+fn checkpoints(chance: &mut Chance) -> Vec<String> {
+    let strategy = chance.pick(&["nonblocking", "nonblocking", "blocking", "log", "none"]);
+    let every = chance.pick(&["20ms", "100ms", "1s", "1MiB"]);
+    let compress = chance.pick(&["none", "lz4", "zstd"]);
+    let mut options = vec![
+        format!("--checkpoint={strategy}"),
+        format!("--every={every}"),
+        format!("--compress={compress}"),
+    ];
+    let cache = chance.pick(&[None, Some("128KiB"), Some("1MiB")]);
+    options.extend(cache.map(|bytes| format!("--cache-bytes={bytes}")));
+    options
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use plurix_apps::AppCommand;
 
-use crate::{USAGE, output, page_server, run, shutdown, station, status};
+use crate::{USAGE, checkpoint, output, page_server, run, shutdown, station, status};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,9 @@ Examples:
   plurix station --join node-1:7700 --secret-file secret
       a cluster of several machines, one command on each
   plurix status --join 127.0.0.1:7700
+  plurix checkpoint list --dir heap
+  plurix page-server --dir heap --restore 17
+      the heap goes back to one of its checkpoints
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
 
@@ -39,6 +42,8 @@ pub(crate) enum Command {
     Station(station::Options),
     /// Ask a page server how it and its stations stand.
     Status(status::Options),
+    /// Take, look at, move and remove checkpoints of a heap.
+    Checkpoint(checkpoint::Options),
     /// Tell a page server to end in order; its stations end too.
     Shutdown(shutdown::Options),
 }
@@ -104,6 +109,11 @@ mod tests {
             "plurix run",
             "plurix run fly",
             "plurix status",
+            "plurix checkpoint",
+            "plurix checkpoint list",
+            "plurix checkpoint show --dir heap 0",
+            "plurix checkpoint prune --dir heap --keep 1",
+            "plurix page-server --dir heap --restore never",
         ] {
             let code = parse(line.split(' ').map(OsString::from)).unwrap_err();
             assert_eq!(code, ExitCode::from(USAGE), "{line}");

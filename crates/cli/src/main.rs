@@ -10,11 +10,15 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
 mod arguments;
+mod checkpoint;
 mod contact;
+mod diary;
 mod join;
+mod moment;
 mod output;
 mod page_server;
 mod ready;
+mod restore;
 mod run;
 mod server_settings;
 mod shutdown;
@@ -23,6 +27,8 @@ mod station;
 mod status;
 mod supervised;
 mod table;
+mod timeline;
+mod told;
 mod units;
 
 use std::process::ExitCode;
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
         Command::PageServer(options) => page_server::run(&options),
         Command::Station(options) => station::run(&options),
         Command::Status(options) => status::run(&options),
+        Command::Checkpoint(options) => checkpoint::run(&options),
         Command::Shutdown(options) => shutdown::run(&options),
     };
     match exit {

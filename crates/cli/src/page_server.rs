@@ -7,10 +7,14 @@ use plurix::net::Address;
 use plurix::{PageServer, ServerOptions};
 use rustix::process::Signal;
 
+use crate::moment::Moment;
 use crate::ready::{Ready, ServerReady};
+use crate::restore::Restore;
 use crate::server_settings::ServerSettings;
 use crate::supervised::Supervised;
-use crate::{Exit, output, signals};
+use crate::timeline::{Lane, TimelineFile, details};
+use crate::told::{MemberEvent, Voice};
+use crate::{Exit, signals};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +23,8 @@ Examples:
   plurix page-server --dir heap --listen 0.0.0.0:7700 --secret-file secret
       stations of other machines, too; make a secret with: openssl rand -hex 32 > secret
   plurix page-server --dir heap --durability durable --segment-bytes 256MiB
+  plurix page-server --dir heap --restore 17
+      the heap goes back to checkpoint 17 of 'plurix checkpoint list --dir heap'
 
 The same directory again continues with the same heap. SIGINT or SIGTERM ends it in order.";
 
@@ -31,6 +37,12 @@ pub(crate) struct Options {
     /// Where to listen: HOST:PORT, or unix:PATH; may be given several times.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
     listen: Vec<Address>,
+    #[command(flatten)]
+    restore: Restore,
+    /// Write what happened when to this file at the end: a page (.html), a picture (.svg), or a trace
+    /// for ui.perfetto.dev (.json).
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<TimelineFile>,
     /// Say in JSON that it is ready.
     #[arg(long)]
     json: bool,
@@ -48,16 +60,41 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let mut wished = ServerOptions::new(&options.dir, nowhere);
     wished.listen.clone_from(&options.listen);
     options.settings.apply(&mut wished)?;
+    wished.restore = options.restore.point();
+    let timeline = options.timeline.as_ref();
+    let voice = options.supervised.voice(Lane::Server, timeline)?;
+    let served = serve(wished, &voice, options.json);
+    let written = voice.end();
+    served?;
+    written?;
+    Ok(Exit::Done)
+}
+
+fn serve(wished: ServerOptions, voice: &Voice, json: bool) -> anyhow::Result<()> {
     let mut server = PageServer::open(wished)?;
-    server.on_notice(output::note);
+    let of_server = voice.clone();
+    server.on_notice(move |notice| of_server.notice(&notice));
     let stop = server.stop_handle();
     signals::on_stop(move || stop.stop())?;
-    let ready = ServerReady::of(&server);
-    if options.json {
-        output::line(serde_json::to_string(&Ready::PageServer(ready))?);
-    } else {
-        output::line(ready);
+    voice.ready(&Ready::PageServer(ServerReady::of(&server)), json);
+    tell_replay(voice, &server);
+    for passed in &server.started().passed_over {
+        voice.say(MemberEvent::notice(format_args!(
+            "warning: {passed}; nothing is lost, for the one before it and the log say the same"
+        )));
     }
     server.run()?;
-    Ok(Exit::Done)
+    Ok(())
+}
+
+/// How long reading the log took. What follows it, the begin of a term and the sockets, is counted
+/// neither here nor there, so the span ends a little late.
+fn tell_replay(voice: &Voice, server: &PageServer) {
+    let (started, end) = (server.started(), Moment::now());
+    voice.say(MemberEvent::Span {
+        name: "replay".to_owned(),
+        begin: end.before(started.replay),
+        end,
+        details: details([("records", started.records.into())]),
+    });
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use plurix::{PageServer, Station};
+use plurix::{PageServer, PassedOver, Station};
 use serde::{Deserialize, Serialize};
 
 use crate::units::{show_bytes, show_duration};
@@ -23,6 +23,10 @@ pub(crate) struct ServerReady {
     pub(crate) term: u64,
     pub(crate) generation: u32,
     pub(crate) commit: u64,
+    /// The checkpoint that it started from.
+    pub(crate) checkpoint: Option<u32>,
+    /// What could not be used, and why.
+    pub(crate) passed_over: Vec<String>,
     pub(crate) records: u64,
     pub(crate) replay_ms: f64,
     pub(crate) heap_bytes: u64,
@@ -30,6 +34,8 @@ pub(crate) struct ServerReady {
     pub(crate) addresses: Vec<String>,
     pub(crate) torn: Option<String>,
     pub(crate) rolled_back: bool,
+    /// The cut of the checkpoint that the heap went back to, as it was told to.
+    pub(crate) restored: Option<u64>,
 }
 
 /// A station is a member.
@@ -47,6 +53,11 @@ impl ServerReady {
             term: started.term.0,
             generation: started.generation.0,
             commit: started.commit.0,
+            checkpoint: started
+                .checkpoint
+                .as_ref()
+                .map(|checkpoint| checkpoint.id.0),
+            passed_over: started.passed_over.iter().map(passed_over).collect(),
             records: started.records,
             replay_ms: started.replay.as_secs_f64() * 1e3,
             heap_bytes: started.heap_bytes,
@@ -54,12 +65,21 @@ impl ServerReady {
             addresses: server.addresses().iter().map(ToString::to_string).collect(),
             torn: started.torn.clone(),
             rolled_back: started.rolled_back,
+            restored: started.restored.then_some(started.commit.0),
         }
     }
 
     /// How long reading the log took.
     pub(crate) fn replay(&self) -> Duration {
         Duration::try_from_secs_f64(self.replay_ms / 1e3).unwrap_or_default()
+    }
+}
+
+/// What was passed over, for people.
+fn passed_over(passed: &PassedOver) -> String {
+    match passed.checkpoint {
+        Some(id) => format!("checkpoint {} was passed over: {}", id.0, passed.why),
+        None => passed.why.clone(),
     }
 }
 
@@ -72,17 +92,28 @@ impl StationReady {
     }
 }
 
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PageServer(server) => server.fmt(f),
+            Self::Station(station) => station.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for ServerReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "page server ready on {}: cluster {}, term {}, generation {}, newest commit {}; \
-             replayed {} records in {}; heap of {}",
+             {}replayed {} records in {}; heap of {}",
             self.addresses.join(" and "),
             self.cluster,
             self.term,
             self.generation,
             self.commit,
+            self.checkpoint
+                .map_or_else(String::new, |id| format!("from checkpoint {id}, ")),
             self.records,
             show_duration(self.replay()),
             show_bytes(self.heap_bytes),
@@ -90,10 +121,18 @@ impl fmt::Display for ServerReady {
         if self.heap_is_smaller {
             f.write_str(" (smaller than the usual 1 TiB: the system allows no more)")?;
         }
+        for passed in &self.passed_over {
+            write!(f, "; {passed}")?;
+        }
         if let Some(torn) = &self.torn {
             write!(f, "; cut off what was left unfinished: {torn}")?;
         }
-        if self.rolled_back {
+        if let Some(commit) = self.restored {
+            write!(
+                f,
+                "; the heap went back to commit {commit}, so everybody starts afresh"
+            )?;
+        } else if self.rolled_back {
             f.write_str("; answered commits may be missing, so everybody starts afresh")?;
         }
         Ok(())

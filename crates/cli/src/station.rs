@@ -13,8 +13,10 @@ use crate::contact::Contact;
 use crate::join::{is_lost_session, is_shutdown, join};
 use crate::ready::{Ready, StationReady};
 use crate::supervised::Supervised;
+use crate::timeline::{Lane, TimelineFile};
+use crate::told::{MemberEvent, Voice};
 use crate::units::parse_duration;
-use crate::{Exit, output, signals};
+use crate::{Exit, signals};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +38,10 @@ pub(crate) struct Options {
     /// How long to wait for a page server that is away, now or later.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     patience: Duration,
+    /// Write what happened when to this file at the end: a page (.html), a picture (.svg), or a trace
+    /// for ui.perfetto.dev (.json).
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<TimelineFile>,
     /// Say in JSON that it is ready.
     #[arg(long)]
     json: bool,
@@ -89,34 +95,48 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let ending = Arc::new(Ending::default());
     let handler = Arc::clone(&ending);
     signals::on_stop(move || handler.ask())?;
+    let lane = Lane::Station(options.station.unwrap_or_default());
+    let voice = options.supervised.voice(lane, options.timeline.as_ref())?;
+    let lived = live_on(options, &wished, &ending, &voice);
+    let written = voice.end();
+    lived?;
+    written?;
+    Ok(Exit::Done)
+}
+
+/// One membership after the other, until the end is asked for.
+fn live_on(
+    options: &Options,
+    wished: &plurix::Options,
+    ending: &Ending,
+    voice: &Voice,
+) -> plurix::Result<()> {
     while !ending.is_asked() {
-        match live(options, &wished, &ending) {
-            Ok(()) => break,
+        match live(options, wished, ending, voice) {
             Err(error) if ending.is_asked() && matches!(error.kind(), ErrorKind::Interrupted) => {
                 break;
             }
             Err(error) if is_shutdown(&error) => break,
-            Err(error) if is_lost_session(&error) => {
-                output::note(format_args!("joining anew: {error}"));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) if is_lost_session(&error) => voice.lost(error),
+            result => return result,
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// One membership, from the join to its end.
-fn live(options: &Options, wished: &plurix::Options, ending: &Ending) -> plurix::Result<()> {
-    let waits = |error: &plurix::Error| output::note(format_args!("waiting: {error}"));
+fn live(
+    options: &Options,
+    wished: &plurix::Options,
+    ending: &Ending,
+    voice: &Voice,
+) -> plurix::Result<()> {
+    let waits = |error: &plurix::Error| {
+        voice.say(MemberEvent::notice(format_args!("waiting: {error}")));
+    };
     let mut station = join(&options.contact.address, wished, waits)?;
     ending.set(&station);
     plurix_apps::register_all(&mut station);
-    let ready = StationReady::of(&station);
-    if options.json {
-        let json = serde_json::to_string(&Ready::Station(ready));
-        output::line(json.expect("numbers are JSON"));
-    } else {
-        output::line(ready);
-    }
+    voice.ready(&Ready::Station(StationReady::of(&station)), options.json);
     station.serve(|_| Ok(ending.is_asked()))
 }

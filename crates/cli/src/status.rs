@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use plurix::Status;
+use serde::Serialize;
 
+use crate::checkpoint::{age_ms, brief};
 use crate::contact::Contact;
 use crate::units::{show_bytes, show_duration};
 use crate::{Exit, output, table};
@@ -30,11 +32,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let secret = options.contact.secret()?;
     let status = plurix::status(&options.contact.address, secret.as_ref())?;
     if options.json {
-        output::line(serde_json::to_string_pretty(&status)?);
+        let told = Told {
+            checkpoint_age_ms: status.checkpoint.as_ref().map(age_ms),
+            status,
+        };
+        output::line(serde_json::to_string_pretty(&told)?);
     } else {
         show(&status);
     }
     Ok(Exit::Done)
+}
+
+/// The status in JSON.
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(flatten)]
+    status: Status,
+    checkpoint_age_ms: Option<u64>,
 }
 
 fn show(status: &Status) {
@@ -45,16 +59,31 @@ fn show(status: &Status) {
         status.term, status.generation, status.durability
     ));
     output::line(format_args!(
-        "commits   newest {}; in this term {}, and refused {} for conflicts, {} for a full log",
-        status.commit, status.commits, status.conflicts, status.log_full
+        "commits   newest {}, durable through {}; in this term {}, and refused {} for conflicts, {} for \
+         a full log",
+        status.commit, status.durable, status.commits, status.conflicts, status.log_full
     ));
     output::line(format_args!(
-        "heap      {}, {} of it written; {} pages served; log {}",
+        "heap      {}, {} of it written, {} in memory; {} pages served; log {}",
         show_bytes(status.heap_bytes),
         show_bytes(status.pages * PAGE_BYTES),
+        show_bytes(status.cached_pages * PAGE_BYTES),
         status.fetches,
         show_bytes(status.log_bytes)
     ));
+    output::line(format_args!(
+        "restart   from {}",
+        match &status.checkpoint {
+            Some(newest) => format!("{}, and the log behind it", brief(newest)),
+            None => "the log alone; there is no checkpoint yet".to_owned(),
+        }
+    ));
+    if status.generation > 0 {
+        output::line(format_args!(
+            "went back to commit {}; {} commits are known to be lost",
+            status.cut, status.lost
+        ));
+    }
     let head = [
         "station",
         "incarnation",

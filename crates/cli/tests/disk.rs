@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::namespace::{Kind, Namespace};
-use common::{Member, assert_fails, json, json_of, wait_for};
+use common::{Member, assert_fails, json, json_of, ledger, wait_for};
 use plurix::{ErrorKind, Options, Ptr, Result, Station};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -22,6 +22,8 @@ const MIB: usize = 1 << 20;
 /// Two segments fit a disk of 64 MiB beside the ballast, three do not.
 const DISK_MIB: usize = 64;
 const SEGMENTS: &str = "--segment-bytes 20MiB";
+/// Checkpoints would make room in the log.
+const LOG_ALONE: &str = "--segment-bytes 20MiB --checkpoint none";
 const BALLAST_MIB: usize = 20;
 /// What one commit changes.
 const COMMIT_BYTES: usize = MIB;
@@ -75,7 +77,7 @@ impl Disk {
     }
 
     fn server(&self) -> Member {
-        Member::ready_of(self.space.plurix(&self.server_line(SEGMENTS))).0
+        Member::ready_of(self.space.plurix(&self.server_line(LOG_ALONE))).0
     }
 
     fn station(&self) -> Station {
@@ -171,6 +173,57 @@ fn a_full_disk_refuses_commits_until_there_is_room() {
 }
 
 #[test]
+fn a_full_disk_costs_checkpoints_first_and_nothing_else_while_the_log_has_room() {
+    let Some(disk) = Disk::new(DISK_MIB) else {
+        return;
+    };
+    let line = disk.server_line(&format!("{SEGMENTS} --every 20ms"));
+    let (server, _) = Member::ready_of(disk.space.plurix(&line));
+    let mut station = disk.station();
+    let counter = Counter::open(&mut station);
+    let address = disk.address();
+    let is_stored = || {
+        let status = ledger::status(&address);
+        status
+            .checkpoint
+            .is_some_and(|newest| newest.commit == status.commit)
+    };
+    wait_for("a checkpoint", || is_stored().then_some(()));
+    // Nothing is left for an image; the log has what was set aside for it.
+    assert!(disk.ballast(DISK_MIB) < DISK_MIB * MIB);
+    let mut answered = counter.raise_while_there_is_room(&mut station);
+    assert!(answered > 10, "{answered} commits in the log's reserve");
+    assert!(!is_stored(), "a checkpoint found room on a full disk");
+    assert_eq!(Counter::value(&mut disk.station()), answered);
+
+    disk.make_room();
+    wait_for("room", || counter.raise(&mut station).ok());
+    answered += 1;
+    wait_for("a checkpoint", || is_stored().then_some(()));
+    wait_for("the log to be shortened", || {
+        answered += u64::from(counter.raise(&mut station).is_ok());
+        let first = disk.file("heap/log/0000000000000001.log");
+        (!first.exists()).then_some(())
+    });
+    // It can be led on for much longer than the disk is large.
+    for _ in 0..2 * DISK_MIB {
+        wait_for("room", || counter.raise(&mut station).ok());
+        answered += 1;
+    }
+    drop(station);
+    server.signal(Signal::KILL);
+    let (_, errors) = server.end();
+    let told = |what: &str| errors.lines().filter(|line| line.contains(what)).count();
+    assert!(
+        told("no checkpoint was taken: no room for") >= 1,
+        "{errors}"
+    );
+    assert!(told("checkpoints are taken again") >= 1, "{errors}");
+    let _server = disk.server();
+    assert_eq!(Counter::value(&mut disk.station()), answered);
+}
+
+#[test]
 fn a_run_waits_for_room() {
     let Some(disk) = Disk::new(DISK_MIB) else {
         return;
@@ -185,7 +238,7 @@ fn a_run_waits_for_room() {
     // At most one commit of the counter would have fitted; the bank needs some of that size.
     let (heap, address) = (disk.heap(), disk.address());
     let run = Member::spawn(disk.space.plurix(&format!(
-        "run bank --transfers 5000 --dir {heap} --listen {address} {SEGMENTS} --json"
+        "run bank --transfers 5000 --dir {heap} --listen {address} {LOG_ALONE} --json"
     )));
     wait_for("a commit to be refused", || {
         let status = plurix::status(&address.parse().unwrap(), None).ok()?;

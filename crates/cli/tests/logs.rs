@@ -11,7 +11,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Member, assert_fails, output, stations, wait_for};
+use common::{Member, assert_fails, crc32, output, stations, wait_for};
 use plurix::{Options, Station};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -120,16 +120,6 @@ fn records(segment: &[u8]) -> Vec<usize> {
         at += (length as usize).next_multiple_of(8);
         records.push(at);
     }
-}
-
-/// CRC-32 as in IEEE 802.3.
-fn crc32(bytes: &[u8]) -> u32 {
-    let crc = bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
-            (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1))
-        })
-    });
-    !crc
 }
 
 /// The beginning of a record that a power cut left half on disk.

@@ -36,6 +36,46 @@ pub(crate) fn percentile(ascending: &[f64], percent: usize) -> f64 {
     ascending[(ascending.len() - 1) * percent / 100]
 }
 
+/// Where a median is, with a confidence of 95 %.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Interval {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+impl Interval {
+    /// The narrowest pair of order statistics, as far from either end, between which the median of
+    /// what was sampled lies in 95 of 100 cases: how many samples are below it is binomial (sign
+    /// test; Conover, Practical Nonparametric Statistics, 3.2). `None` for fewer than six samples,
+    /// whose extremes do not suffice.
+    fn of_median(mut samples: Vec<f64>) -> Option<Self> {
+        samples.sort_by(f64::total_cmp);
+        let count = samples.len();
+        // The probability that fewer than `rank` + 1 samples are on one side of the median.
+        let (mut tail, mut term) = (0.0, 0.5f64.powi(i32::try_from(count).ok()?));
+        let mut from = None;
+        for rank in 0..count / 2 {
+            tail += term;
+            if tail > 0.025 {
+                break;
+            }
+            from = Some(rank);
+            term *= (count - rank) as f64 / (rank + 1) as f64;
+        }
+        let from = from?;
+        Some(Self {
+            from: samples[from],
+            to: samples[count - 1 - from],
+        })
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in {:.3}–{:.3}", self.from, self.to)
+    }
+}
+
 /// What a figure is to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,6 +88,8 @@ pub(crate) enum Target {
     RatioAtMost(f64),
     /// The value divided by the floor, at least.
     RatioAtLeast(f64),
+    /// The value less the floor, at most.
+    ExcessAtMost(f64),
     /// Nothing: the figure explains another one.
     None,
 }
@@ -75,6 +117,10 @@ pub(crate) struct Figure {
     pub(crate) floor: Option<Floor>,
     /// Of value and floor, round by round.
     pub(crate) ratio: Option<Spread>,
+    /// Value less floor, round by round.
+    pub(crate) excess: Option<Spread>,
+    /// Where the median of the ratio is, with a confidence of 95 %.
+    pub(crate) interval: Option<Interval>,
     pub(crate) target: Target,
     pub(crate) met: Option<bool>,
     pub(crate) notes: Vec<String>,
@@ -96,6 +142,8 @@ impl Figure {
             value: Spread::of(values),
             floor: None,
             ratio: None,
+            excess: None,
+            interval: None,
             target,
             met: None,
             notes: Vec::new(),
@@ -119,9 +167,11 @@ impl Figure {
             what: floor.into(),
             value: Spread::of(rounds.iter().map(|(_, floor)| *floor).collect()),
         });
-        figure.ratio = Some(Spread::of(
-            rounds.iter().map(|(value, floor)| value / floor).collect(),
-        ));
+        let ratios: Vec<f64> = rounds.iter().map(|(value, floor)| value / floor).collect();
+        figure.interval = Interval::of_median(ratios.clone());
+        figure.ratio = Some(Spread::of(ratios));
+        let excess = rounds.iter().map(|(value, floor)| value - floor);
+        figure.excess = Some(Spread::of(excess.collect()));
         figure.met = figure.is_met();
         figure
     }
@@ -140,6 +190,7 @@ impl Figure {
             Target::ValueAtLeast(least) => Some(self.value.median >= least),
             Target::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
             Target::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
+            Target::ExcessAtMost(most) => self.excess.map(|excess| excess.median <= most),
             Target::None => None,
         }
     }
@@ -153,7 +204,10 @@ impl Figure {
         let floor = self.floor.as_ref().map_or("–".to_owned(), |floor| {
             format!("{}: {}", floor.what, spread(&floor.value))
         });
-        let ratio = self.ratio.as_ref().map_or("–".to_owned(), spread);
+        let ratio = self.ratio.as_ref().map_or("–".to_owned(), |ratio| {
+            let interval = self.interval.map(|interval| format!("; median {interval}"));
+            format!("{}{}", spread(ratio), interval.unwrap_or_default())
+        });
         let met = match self.is_met() {
             Some(true) => "yes",
             Some(false) => "**no**",
@@ -175,6 +229,7 @@ impl Figure {
             Target::ValueAtLeast(least) => format!("≥ {} {}", number(least), self.unit),
             Target::RatioAtMost(most) => format!("≤ {most} × floor"),
             Target::RatioAtLeast(least) => format!("≥ {least} × reference"),
+            Target::ExcessAtMost(most) => format!("≤ floor + {} {}", number(most), self.unit),
             Target::None => "none".to_owned(),
         }
     }
@@ -202,7 +257,14 @@ impl fmt::Display for Figure {
             writeln!(f, "{floor_row}  {}", floor.what)?;
         }
         if let Some(ratio) = &self.ratio {
-            writeln!(f, "{}", row("ratio", ratio, "×"))?;
+            write!(f, "{}", row("ratio", ratio, "×"))?;
+            match self.interval {
+                Some(interval) => writeln!(f, "  median {interval}")?,
+                None => writeln!(f)?,
+            }
+        }
+        if let (Target::ExcessAtMost(_), Some(excess)) = (self.target, &self.excess) {
+            writeln!(f, "{}", row("excess", excess, self.unit))?;
         }
         write!(f, "  {:<9} {:>12} {mark}", "target", self.target_text())?;
         for note in &self.notes {
@@ -257,6 +319,25 @@ mod tests {
     fn a_target_without_a_reference_is_neither_met_nor_missed() {
         let figure = Figure::new("n", "w", "1/s", vec![1.0], Target::RatioAtLeast(3.0));
         assert_eq!(figure.is_met(), None);
+    }
+
+    #[test]
+    fn an_excess_is_taken_round_by_round() {
+        let rounds = [(3.0, 2.0), (6.0, 5.5), (3.0, 1.0)];
+        let figure = Figure::against("n", "w", "ms", "f", &rounds, Target::ExcessAtMost(1.0));
+        assert_eq!(figure.excess.map(|excess| excess.median), Some(1.0));
+        assert_eq!(figure.is_met(), Some(true));
+    }
+
+    #[test]
+    fn a_median_is_between_the_ranks_that_tables_name() {
+        // The ranks for 95 % that tables of the sign test have: 1 of 6, 2 of 9, 6 of 20.
+        let samples = |count: u32| (1..=count).map(f64::from).collect();
+        assert_eq!(Interval::of_median(samples(5)), None);
+        for (count, rank) in [(6, 1.0), (8, 1.0), (9, 2.0), (20, 6.0)] {
+            let interval = Interval::of_median(samples(count)).map(|found| (found.from, found.to));
+            assert_eq!(interval, Some((rank, f64::from(count) + 1.0 - rank)));
+        }
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn sizes(request: Request, answer: Item) -> Result<Sizes> {
         generation: Generation(0),
         sequence: StreamSequence(NUMBER),
         through: CommitNumber(NUMBER),
+        durable: CommitNumber(NUMBER),
         last: true,
         items: vec![answer],
     });

@@ -13,21 +13,24 @@
 //! Processes that must be others are this program again, under hidden subcommands.
 
 mod benchmarks;
+mod disk;
 mod echo;
 mod figure;
 mod frames;
 mod machine;
 mod process;
+mod program;
 mod redis;
 mod roles;
 mod rounds;
+mod said;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use benchmarks::{BENCHMARKS, Benchmark};
 use figure::{Figure, MARKDOWN_HEAD};
-use rounds::Plan;
+use rounds::{Extent, Plan};
 
 /// Measures Plurix against the floors of this machine.
 #[derive(Debug, Parser)]
@@ -46,6 +49,13 @@ struct Measure {
     /// Few and short rounds: to see that it works, not how fast.
     #[arg(long)]
     quick: bool,
+    /// The heap whose checkpoints are measured, in MiB [default: 1024; 128 under `all`].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(8..=16_384))]
+    heap_mib: Option<u64>,
+    /// Pairs of rounds with checkpoints and without [default: 21; 6, or 3 of whole programs, under
+    /// `all`].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pairs: Option<u64>,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -67,7 +77,7 @@ fn main() -> Result<()> {
     match cli.command {
         Some(Command::List) => {
             for benchmark in BENCHMARKS {
-                println!("{:<12} {}", benchmark.name, benchmark.what);
+                println!("{:<20} {}", benchmark.name, benchmark.what);
             }
             Ok(())
         }
@@ -78,7 +88,6 @@ fn main() -> Result<()> {
 
 fn measure(wished: &Measure) -> Result<()> {
     let chosen = choose(&wished.names)?;
-    let plan = Plan::new(wished.quick);
     let machine = machine::Machine::look()?;
     if !wished.json {
         println!("{machine}\n");
@@ -86,10 +95,10 @@ fn measure(wished: &Measure) -> Result<()> {
     if wished.markdown {
         println!("{MARKDOWN_HEAD}");
     }
-    machine::touch_memory(plan.touch_bytes);
+    machine::touch_memory(wished.plan(false).touch_bytes);
     let mut figures = Vec::new();
-    for benchmark in chosen {
-        for figure in (benchmark.run)(&plan)? {
+    for (benchmark, is_named) in chosen {
+        for figure in (benchmark.run)(&wished.plan(is_named))? {
             if wished.markdown {
                 println!("{}", figure.markdown_row());
             } else if !wished.json {
@@ -111,18 +120,37 @@ fn measure(wished: &Measure) -> Result<()> {
     Ok(())
 }
 
-fn choose(names: &[String]) -> Result<Vec<&'static Benchmark>> {
+impl Measure {
+    /// How much to do of a benchmark that was named, or that is one of all.
+    fn plan(&self, is_named: bool) -> Plan {
+        let mut plan = Plan::new(match (self.quick, is_named) {
+            (true, _) => Extent::Quick,
+            (false, false) => Extent::Short,
+            (false, true) => Extent::Full,
+        });
+        if let Some(mib) = self.heap_mib {
+            plan.heap_pages = (mib << 20) / plurix_wire::PAGE_BYTES as u64;
+        }
+        if let Some(pairs) = self.pairs {
+            (plan.pairs, plan.program_pairs) = (pairs as usize, pairs as usize);
+        }
+        plan
+    }
+}
+
+/// The benchmarks, and whether each was named.
+fn choose(names: &[String]) -> Result<Vec<(&'static Benchmark, bool)>> {
     if names.is_empty() {
         bail!("name the benchmarks to run, or 'all'; 'lab list' shows them");
     }
     let mut chosen = Vec::new();
     for name in names {
         if name == "all" {
-            chosen.extend(BENCHMARKS);
+            chosen.extend(BENCHMARKS.iter().map(|benchmark| (benchmark, false)));
             continue;
         }
         match BENCHMARKS.iter().find(|benchmark| benchmark.name == name) {
-            Some(benchmark) => chosen.push(benchmark),
+            Some(benchmark) => chosen.push((benchmark, true)),
             None => bail!("there is no benchmark '{name}'; 'lab list' shows them"),
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use plurix::Options;
@@ -11,12 +12,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::figure::Target;
 use crate::machine::processor;
+use crate::said::{Compress, Ready, Strategy, Taken};
 
 /// A process that speaks lines, and is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    input: ChildStdin,
+    /// Closed to tell it to end.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -57,7 +60,7 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        let input = child.stdin.take().context("a piped standard input")?;
+        let input = child.stdin.take();
         let output = child.stdout.take().context("a piped standard output")?;
         Ok(Self {
             child,
@@ -77,7 +80,8 @@ impl Process {
 
     /// Sends it a line.
     pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
-        writeln!(self.input, "{line}").context("cannot speak to a process of the measurement")
+        let input = self.input.as_mut().context("its input is open")?;
+        writeln!(input, "{line}").context("cannot speak to a process of the measurement")
     }
 
     /// Stops it until it is resumed: a server that asks its sockets all the time would take its
@@ -89,6 +93,24 @@ impl Process {
     /// Lets it go on.
     pub(crate) fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
+    }
+
+    /// Kills it, as the kernel would, and returns when it is gone.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill().context("cannot kill a process")?;
+        self.child.wait().context("cannot wait for a process")?;
+        Ok(())
+    }
+
+    /// Closes its input, on which a server ends in order, and answers what else it says until then.
+    pub(crate) fn end(mut self) -> Result<Vec<String>> {
+        self.input = None;
+        let said = (&mut self.output).lines().collect::<Result<_, _>>()?;
+        let status = self.child.wait().context("cannot wait for a process")?;
+        if !status.success() {
+            bail!("a process of the measurement failed; its error stands above");
+        }
+        Ok(said)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -204,6 +226,66 @@ pub(crate) struct ServerKind {
     pub(crate) spin_us: Option<u64>,
     pub(crate) durable: bool,
     pub(crate) place: Place,
+    /// No checkpoints if `None`.
+    pub(crate) checkpoints: Option<CheckpointKind>,
+    /// A station silent for longer is dropped; nobody, in the pauses of a measurement, if `None`.
+    pub(crate) silence: Option<Duration>,
+    /// All pages are loaded after the start.
+    pub(crate) preloads: bool,
+}
+
+impl Default for ServerKind {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Shared,
+            spin_us: None,
+            durable: false,
+            place: Place::Anywhere,
+            checkpoints: None,
+            silence: None,
+            preloads: false,
+        }
+    }
+}
+
+/// When the page server of a measurement takes checkpoints, and how. The last one it takes when it
+/// ends in order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CheckpointKind {
+    pub(crate) strategy: Strategy,
+    /// From one to the next; none by time if `None`.
+    pub(crate) every: Option<Duration>,
+    /// One when so many pages have changed.
+    pub(crate) changed_pages: Option<u64>,
+    pub(crate) compress: Compress,
+}
+
+impl CheckpointKind {
+    /// Only one at the end.
+    pub(crate) fn at_end(strategy: Strategy) -> Self {
+        Self {
+            strategy,
+            every: None,
+            changed_pages: None,
+            compress: Compress::None,
+        }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--checkpoint={}", self.strategy.name()),
+            format!("--compress={}", self.compress.name()),
+        ];
+        let every = self
+            .every
+            .map(|every| format!("--every-us={}", every.as_micros()));
+        arguments.extend(every);
+        let pages = self
+            .changed_pages
+            .map(|pages| format!("--changed-pages={pages}"));
+        arguments.extend(pages);
+        arguments
+    }
 }
 
 /// A page server in a process of its own.
@@ -211,6 +293,7 @@ pub(crate) struct ServerKind {
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) address: Address,
+    pub(crate) ready: Ready,
 }
 
 impl Server {
@@ -231,9 +314,40 @@ impl Server {
         if kind.durable {
             command.arg("--durable");
         }
+        if let Some(checkpoints) = kind.checkpoints {
+            command.args(checkpoints.arguments());
+        }
+        if let Some(silence) = kind.silence {
+            command.arg(format!("--silence-us={}", silence.as_micros()));
+        }
+        if kind.preloads {
+            command.arg("--preload");
+        }
         command.args(kind.place.arguments());
         let mut process = Process::start(command)?;
-        let address = process.line()?.parse()?;
-        Ok(Self { process, address })
+        let ready = Ready::parse(&process.line()?)?;
+        let address = ready.address.parse()?;
+        Ok(Self {
+            process,
+            address,
+            ready,
+        })
+    }
+
+    /// The next checkpoint that it takes.
+    pub(crate) fn checkpoint(&mut self) -> Result<Taken> {
+        Taken::parse(&self.process.line()?)
+    }
+
+    /// Waits until all pages are loaded; answers when they were.
+    pub(crate) fn preloaded_at_ns(&mut self) -> Result<u64> {
+        let line = self.process.line()?;
+        serde_json::from_str(&line).with_context(|| format!("a page server said: {line}"))
+    }
+
+    /// Ends it in order; answers the checkpoints that it takes until then.
+    pub(crate) fn end(self) -> Result<Vec<Taken>> {
+        let said = self.process.end()?;
+        said.iter().map(|line| Taken::parse(line)).collect()
     }
 }

@@ -8,24 +8,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use plurix::net::Address;
-use plurix::{Durability, Options, PageServer, ServerOptions, Station, Stop};
+use plurix::{CheckpointOptions, Durability, Options, PageServer, ServerOptions, Station, Stop};
+use plurix_wire::PAGE_BYTES;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::benchmarks::cells;
+use crate::benchmarks::{cells, recovery};
 use crate::echo;
 use crate::frames::Sizes;
 use crate::machine;
 use crate::process::Waiting;
 use crate::redis;
 use crate::rounds::{Random, monotonic_ns};
+use crate::said::{Compress, Ready, Strategy, Teller};
 
 /// Longer than any pause of a measurement.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Longer than any measurement.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// The roles. Each says a line when it is ready.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
-    /// A page server; says its address.
+    /// A page server; says its address, and each checkpoint that it takes.
     #[command(hide = true)]
     Serve(Serve),
     /// A server that answers fixed messages with others; says its address.
@@ -39,7 +43,10 @@ pub(crate) enum Role {
     RedisIncrements(Counting),
     /// A station that says when it began, when it had joined and when its commit was answered.
     #[command(hide = true)]
-    FirstCommit {
+    FirstCommit(FirstCommit),
+    /// A station that runs activities, of which those for it never end; says its number.
+    #[command(hide = true)]
+    Sit {
         /// The page server.
         #[arg(long)]
         join: Address,
@@ -59,6 +66,22 @@ pub(crate) struct Serve {
     spin_us: Option<u64>,
     #[arg(long)]
     durable: bool,
+    /// How to take checkpoints; none are taken without.
+    #[arg(long)]
+    checkpoint: Option<Strategy>,
+    #[arg(long, default_value = "none")]
+    compress: Compress,
+    /// From one checkpoint to the next.
+    #[arg(long)]
+    every_us: Option<u64>,
+    /// A checkpoint is due when so many pages have changed.
+    #[arg(long)]
+    changed_pages: Option<u64>,
+    #[arg(long)]
+    silence_us: Option<u64>,
+    /// Loads all pages after the start, and says when it has.
+    #[arg(long)]
+    preload: bool,
     #[arg(long)]
     processor: Option<usize>,
 }
@@ -92,6 +115,22 @@ pub(crate) struct Counting {
     /// A station: without shared memory.
     #[arg(long)]
     socket_alone: bool,
+    /// A station: its number.
+    #[arg(long)]
+    station: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FirstCommit {
+    /// The page server.
+    #[arg(long)]
+    join: Address,
+    /// Whose place it takes.
+    #[arg(long)]
+    station: Option<u32>,
+    /// Says a line, and joins when it is told.
+    #[arg(long)]
+    standby: bool,
 }
 
 impl Role {
@@ -104,7 +143,8 @@ impl Role {
             Self::Echo(echo) => echo.run(),
             Self::Increments(counting) => counting.run_station(),
             Self::RedisIncrements(counting) => counting.run_redis_client(),
-            Self::FirstCommit { join } => first_commit(&join),
+            Self::FirstCommit(first_commit) => first_commit.run(),
+            Self::Sit { join } => recovery::silence::sit(&join),
             Self::Nothing => {
                 println!("{}", monotonic_ns());
                 Ok(())
@@ -115,21 +155,44 @@ impl Role {
 
 impl Serve {
     fn run(self) -> Result<()> {
+        let began_at_ns = monotonic_ns();
         self.processor.map_or(Ok(()), machine::pin)?;
+        let checkpoint = self.checkpoint_options();
         let mut options = ServerOptions::new(self.dir, self.listen);
         // A measurement may stop server or stations for a while.
-        options.silence_max = SILENCE_MAX;
+        options.silence_max = self.silence_us.map_or(SILENCE_MAX, Duration::from_micros);
+        options.checkpoint = checkpoint;
+        options.preload = self.preload;
+        options.compression = self.compress.into();
         if let Some(spin) = self.spin_us {
             options.spin = Duration::from_micros(spin);
         }
         if self.durable {
             options.durability = Durability::Durable;
         }
-        let server = PageServer::open(options)?;
-        stop_with_input(server.stop_handle());
+        let mut server = PageServer::open(options)?;
         let address = server.addresses().pop().context("a server listens")?;
-        println!("{address}");
+        let ready = Ready::new(address.to_string(), began_at_ns, server.started());
+        println!("{}", ready.say()?);
+        let mut teller = Teller::default();
+        server.on_notice(move |notice| match teller.line(&notice) {
+            Ok(line) => line.iter().for_each(|line| println!("{line}")),
+            Err(error) => {
+                eprintln!("error: {error}");
+                std::process::exit(1);
+            }
+        });
+        stop_with_input(server.stop_handle());
         Ok(server.run()?)
+    }
+
+    fn checkpoint_options(&self) -> Option<CheckpointOptions> {
+        let mut options = CheckpointOptions::new(self.checkpoint?.into());
+        options.every = self.every_us.map_or(NEVER, Duration::from_micros);
+        options.changed_bytes = self
+            .changed_pages
+            .map_or(u64::MAX, |pages| pages * PAGE_BYTES as u64);
+        Some(options)
     }
 }
 
@@ -161,6 +224,7 @@ impl Counting {
     fn run_station(self) -> Result<()> {
         let mut options = Options::default();
         options.shared_memory = !self.socket_alone;
+        options.station = self.station;
         let mut station = Station::join(&self.join, options)?;
         cells::read_all(&mut station, self.counters)?;
         let mut random = Random(self.seed);
@@ -195,16 +259,24 @@ impl Counting {
     }
 }
 
-fn first_commit(address: &Address) -> Result<()> {
-    let began = monotonic_ns();
-    let mut station = Station::join(address, Options::default())?;
-    let joined = monotonic_ns();
-    station.transaction(|tx| {
-        *tx.get_mut(cells::dense(0))? += 1;
+impl FirstCommit {
+    fn run(self) -> Result<()> {
+        if self.standby {
+            println!("ready");
+            std::io::stdin().lock().read_line(&mut String::new())?;
+        }
+        let began = monotonic_ns();
+        let mut options = Options::default();
+        options.station = self.station;
+        let mut station = Station::join(&self.join, options)?;
+        let joined = monotonic_ns();
+        station.transaction(|tx| {
+            *tx.get_mut(cells::dense(0))? += 1;
+            Ok(())
+        })?;
+        let committed = monotonic_ns();
+        println!("{began} {joined} {committed}");
+        std::io::stdout().flush()?;
         Ok(())
-    })?;
-    let committed = monotonic_ns();
-    println!("{began} {joined} {committed}");
-    std::io::stdout().flush()?;
-    Ok(())
+    }
 }

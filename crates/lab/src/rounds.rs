@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use plurix_wire::PAGE_BYTES;
+
 use crate::figure::percentile;
 
 /// A round of round trips ends by then, even on a machine that is busy with something else: a
@@ -27,11 +29,34 @@ pub(crate) struct Plan {
     pub(crate) log_commits: u64,
     /// Memory touched before anything is measured.
     pub(crate) touch_bytes: usize,
+    /// Pages of the heap whose checkpoints are measured.
+    pub(crate) heap_pages: u64,
+    /// Pairs of what is measured with checkpoints and what it is compared with.
+    pub(crate) pairs: usize,
+    /// The same, of whole programs.
+    pub(crate) program_pairs: usize,
+}
+
+/// How much of what takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// To see that it works.
+    Quick,
+    /// As one benchmark of many.
+    Short,
+    /// By its name.
+    Full,
 }
 
 impl Plan {
-    pub(crate) fn new(quick: bool) -> Self {
-        if quick {
+    pub(crate) fn new(extent: Extent) -> Self {
+        let (heap_mib, pairs, program_pairs) = match extent {
+            Extent::Quick => (16, 2, 1),
+            Extent::Short => (128, 6, 3),
+            Extent::Full => (1024, 21, 21),
+        };
+        let heap_pages = (heap_mib << 20) / PAGE_BYTES as u64;
+        if extent == Extent::Quick {
             Self {
                 rounds: 3,
                 round_trips: 300,
@@ -41,6 +66,9 @@ impl Plan {
                 starts: 5,
                 log_commits: 100_000,
                 touch_bytes: 64 << 20,
+                heap_pages,
+                pairs,
+                program_pairs,
             }
         } else {
             Self {
@@ -52,8 +80,16 @@ impl Plan {
                 starts: 101,
                 log_commits: 2_000_000,
                 touch_bytes: 1 << 30,
+                heap_pages,
+                pairs,
+                program_pairs,
             }
         }
+    }
+
+    /// The size of that heap, for a reader.
+    pub(crate) fn heap(&self) -> String {
+        format!("{} MiB", (self.heap_pages * PAGE_BYTES as u64) >> 20)
     }
 
     /// The first operations of a round, which are not counted.

@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Error;
@@ -18,7 +19,7 @@ use crate::sys::Mapping;
 /// A mapped file of fixed length.
 pub struct MappedFile {
     mapping: Mapping,
-    file: File,
+    file: Arc<File>,
 }
 
 impl MappedFile {
@@ -42,7 +43,10 @@ impl MappedFile {
         }
         // Fits: `sys` refuses to be built for less than 64 bits.
         let mapping = Mapping::file(&file, length as usize).map_err(refused)?;
-        Ok(Self { mapping, file })
+        Ok(Self {
+            mapping,
+            file: Arc::new(file),
+        })
     }
 
     /// Length in bytes.
@@ -55,9 +59,9 @@ impl MappedFile {
         self.mapping.len() as u64
     }
 
-    /// The file that is mapped, for instance to sync it from another thread through a clone.
+    /// The file that is mapped, for instance to sync it from another thread.
     #[must_use]
-    pub fn file(&self) -> &File {
+    pub fn file(&self) -> &Arc<File> {
         &self.file
     }
 

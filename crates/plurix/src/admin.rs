@@ -1,8 +1,9 @@
-//! Questions and orders to a page server that need no membership: how it stands, and to end.
+//! Questions and orders to a page server that need no membership: how it stands, to take a
+//! checkpoint, and to end.
 
 use std::time::{Duration, Instant};
 
-pub use plurix_wire::message::{StationStatus, Status};
+pub use plurix_wire::message::{CheckpointStatus, StationStatus, Status};
 use plurix_wire::message::{ToLeader, ToStation};
 
 use crate::error::{ErrorKind, Result};
@@ -17,7 +18,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`ErrorKind::Connect`] if there is none, or it wants another secret.
 pub fn status(address: &Address, secret: Option<&Secret>) -> Result<Status> {
-    match ask(address, secret, &ToLeader::Status)? {
+    match ask(address, secret, &ToLeader::Status, ANSWER_MAX)? {
         ToStation::Status(status) => Ok(*status),
         _ => Err(unexpected(address)),
     }
@@ -29,15 +30,40 @@ pub fn status(address: &Address, secret: Option<&Secret>) -> Result<Status> {
 /// # Errors
 /// As [`status`].
 pub fn shutdown(address: &Address, secret: Option<&Secret>) -> Result<()> {
-    match ask(address, secret, &ToLeader::Shutdown)? {
+    match ask(address, secret, &ToLeader::Shutdown, ANSWER_MAX)? {
         ToStation::Stopping => Ok(()),
         _ => Err(unexpected(address)),
     }
 }
 
+/// Has the page server at `address` take a checkpoint of everything committed before, and answers when
+/// it is on disk, which may take up to `patience`. If nothing was committed since the newest one, that
+/// is the answer.
+///
+/// # Errors
+/// [`ErrorKind::NoCheckpoint`] if it could not be taken, [`ErrorKind::Refused`] if the page server
+/// ends; and as [`status`].
+pub fn checkpoint(
+    address: &Address,
+    secret: Option<&Secret>,
+    patience: Duration,
+) -> Result<CheckpointStatus> {
+    match ask(address, secret, &ToLeader::Checkpoint, patience)? {
+        ToStation::Checkpointed(Ok(taken)) => Ok(*taken),
+        ToStation::Checkpointed(Err(why)) => Err(ErrorKind::NoCheckpoint(why).into()),
+        ToStation::Refused(refusal) => Err(ErrorKind::Refused(refusal).into()),
+        _ => Err(unexpected(address)),
+    }
+}
+
 /// Sends one message over a connection of its own and waits for the answer.
-fn ask(address: &Address, secret: Option<&Secret>, message: &ToLeader) -> Result<ToStation> {
-    let deadline = Instant::now() + ANSWER_MAX;
+fn ask(
+    address: &Address,
+    secret: Option<&Secret>,
+    message: &ToLeader,
+    patience: Duration,
+) -> Result<ToStation> {
+    let deadline = Instant::now() + patience;
     let client = Client {
         secret,
         cluster: None,
@@ -100,6 +126,28 @@ mod tests {
         assert_eq!(status.stations.len(), 2);
         assert!(status.stations.iter().all(|station| station.connected));
         assert!(status.commit > 0 && status.commits >= status.stations[0].commits);
+    }
+
+    #[test]
+    fn a_checkpoint_holds_all_that_was_committed_before() {
+        let mut cluster = Cluster::local(1).unwrap();
+        let address = cluster.address().clone();
+        let write = |cluster: &mut Cluster| {
+            let written = cluster.stations()[0].transaction(|tx| tx.alloc(7u64));
+            written.unwrap();
+            status(&address, None).unwrap().commit
+        };
+        let mut numbers = Vec::new();
+        for _ in 0..3 {
+            let commit = write(&mut cluster);
+            let taken = checkpoint(&address, None, ANSWER_MAX).unwrap();
+            assert_eq!(taken.commit, commit);
+            assert!(taken.pages >= taken.changed && taken.changed > 0);
+            // Nothing was committed since.
+            assert_eq!(checkpoint(&address, None, ANSWER_MAX).unwrap(), taken);
+            numbers.push(taken.id);
+        }
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     }
 
     #[test]

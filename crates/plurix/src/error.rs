@@ -119,6 +119,32 @@ pub enum ErrorKind {
         /// What it answered.
         why: String,
     },
+    /// A sink did not take an entry of an outbox.
+    #[error("entry {number} of outbox '{outbox}' was not delivered: {source}")]
+    NotDelivered {
+        /// The outbox.
+        outbox: String,
+        /// The number of the entry, which is still there.
+        number: u64,
+        /// What the sink answered.
+        source: std::io::Error,
+    },
+    /// A sink remembers entries that were never pushed.
+    #[error(
+        "the sink of outbox '{outbox}' has entry {newest}, and {pushed} were pushed; it belongs to \
+         another heap, give this one a sink of its own"
+    )]
+    ForeignSink {
+        /// The outbox.
+        outbox: String,
+        /// The newest entry that the sink has.
+        newest: u64,
+        /// How many entries the outbox had so far.
+        pushed: u64,
+    },
+    /// There is no commit of this number.
+    #[error("nothing was committed as {0}; was it told in another generation, or another heap?")]
+    NoSuchCommit(CommitNumber),
     /// The transaction changed more than one commit can carry.
     #[error("the transaction changed {bytes} bytes, {limit} are the limit; split it")]
     TooLarge {
@@ -136,6 +162,9 @@ pub enum ErrorKind {
         /// How often it was tried.
         tries: u32,
     },
+    /// The page server could not take a checkpoint; those before it, and the heap, are as they were.
+    #[error("no checkpoint was taken: {0}")]
+    NoCheckpoint(String),
     /// The page server's log has had no room for a while.
     #[error("the page server's log is full; make room on its disk and try again")]
     LogFull,

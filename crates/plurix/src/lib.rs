@@ -41,6 +41,7 @@
 //! - [`Station`]: a member; [`Transaction`]: what a closure works with; [`Ptr`]: a pointer into the
 //!   heap; [`plain`](macro@plain): what may live there.
 //! - [`activity`]: tasks in the heap, run exactly once.
+//! - [`outbox`]: what is told to the world outside, in order, and only when it is durable.
 //! - [`PageServer`]: orders commits and keeps them.
 //!
 //! Safe code that uses this crate cannot cause undefined behaviour, whatever other stations do; the
@@ -50,25 +51,31 @@ extern crate self as plurix;
 
 pub mod activity;
 mod admin;
+pub mod checkpoints;
 mod cluster;
 pub mod error;
 mod heap;
 pub mod host;
 pub mod net;
+pub mod outbox;
 pub mod plain;
 mod ptr;
+pub mod recovery;
 mod server;
 mod station;
 mod transaction;
 
-pub use admin::{StationStatus, Status, shutdown, status};
+pub use admin::{CheckpointStatus, StationStatus, Status, checkpoint, shutdown, status};
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use heap::{HeapReport, Root, Usage};
 pub use plain::{Layout, Plain};
 pub use plurix_derive::plain;
 pub use ptr::{Pointee, Ptr};
-pub use server::{Durability, Notice, PageServer, ServerError, ServerOptions, Started, Stop};
+pub use server::{
+    Checkpoint, CheckpointId, CheckpointOptions, CheckpointStrategy, Compression, Durability,
+    Notice, PageServer, PassedOver, RestorePoint, ServerError, ServerOptions, Started, Stop,
+};
 pub use station::{Interrupt, Options, Station, Statistics};
 pub use transaction::Transaction;
 pub use zerocopy;

@@ -11,9 +11,10 @@ use plurix_wire::message::{
     Batch, CommitRefusal, Item, Join, Lines, PageRun, Request, Resume, SessionRefusal, ToLeader,
     ToStation, Welcome,
 };
+use plurix_wire::record::{Body, Record, Stamp};
 use plurix_wire::{
-    CommitNumber, Generation, Incarnation, LINE_BYTES, PAGE_BYTES, PageNumber, StationId,
-    StreamSequence, Term, WriteSetBuilder,
+    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, LINE_BYTES, PAGE_BYTES,
+    PageNumber, StationId, StreamSequence, Term, WriteSetBuilder,
 };
 
 /// Fetches a page for the running transaction.
@@ -74,8 +75,8 @@ fn a_station_that_opens_its_session_waits_instead_of_spinning() {
     }
 }
 
-/// Two neighbouring pages in a group of two batches, of which the first has arrived; meanwhile the
-/// stream has reached commit 2, which the running transaction does not see.
+/// A page in a group of two batches, of which the first has arrived; meanwhile the stream has reached
+/// commit 2, which the running transaction does not see.
 fn half_a_group(page_is_too_new: bool) -> Pair {
     let mut pair = Pair::new(2, |settings| {
         settings.batch_bytes = 1;
@@ -87,7 +88,8 @@ fn half_a_group(page_is_too_new: bool) -> Pair {
     pair.write(0, 9, 1);
     pair.settle();
     pair.slow[1] = Some(Vec::new());
-    pair.stations[1].prefetch(PageNumber(3), 2);
+    pair.stations[1].prefetch(PageNumber(3), 1);
+    pair.stations[1].ask_latest();
     pair.run();
     pair.hand_over(1, 1);
     pair
@@ -114,7 +116,7 @@ fn a_page_of_an_unfinished_group_is_not_seen_at_a_later_snapshot() {
     pair.hand_over(1, 1);
     pair.begin(1);
     assert_eq!(pair.memories[1].byte(3, 0), Some(7));
-    assert_eq!(pair.stations[1].pages_held(), 3);
+    assert_eq!(pair.stations[1].pages_held(), 2);
 }
 
 #[test]
@@ -166,6 +168,7 @@ fn hot_lines(sequence: u64, value: u8) -> ToStation {
         generation: Generation(0),
         sequence: StreamSequence(sequence),
         through: CommitNumber(sequence),
+        durable: CommitNumber(0),
         last: false,
         items: vec![lines(3), lines(4)],
     })
@@ -310,6 +313,10 @@ fn a_leader_begins_the_generation_that_its_log_asks_for() {
 fn refusal_after_a_rollback(message: ToLeader) -> Option<SessionRefusal> {
     let mut leader = Leader::new(Settings::new(HEAP_BYTES, Durability::Memory));
     leader.start(Time(0), Term(4), Some(Generation(3)));
+    refusal(&mut leader, message)
+}
+
+fn refusal(leader: &mut Leader, message: ToLeader) -> Option<SessionRefusal> {
     let event = Event::Message {
         connection: ConnectionId(1),
         message,
@@ -342,6 +349,57 @@ fn a_station_that_joined_behind_the_cut_learns_that_the_heap_was_rolled_back() {
     };
     assert_eq!(resumes(0), Some(SessionRefusal::UnknownIncarnation));
     assert_eq!(resumes(5), ROLLED_BACK);
+}
+
+/// Generation 2 was abandoned when a checkpoint of generation 1 was restored. That a station of it has
+/// seen no more commits than there are now says nothing: they may have been others.
+#[test]
+fn a_station_of_a_generation_that_this_heap_never_had_is_rolled_back() {
+    let joins = |generation, seen| {
+        let mut leader = Leader::new(Settings::new(HEAP_BYTES, Durability::Memory));
+        for (generation, number, body) in [
+            (0, 1, commit_body(1)),
+            (1, 1, Body::Generation),
+            (1, 2, commit_body(2)),
+        ] {
+            let stamp = Stamp {
+                generation: Generation(generation),
+                term: Term(1),
+                number: CommitNumber(number),
+            };
+            leader.replay(&Record { stamp, body }).unwrap();
+        }
+        leader.start(Time(0), Term(4), Some(Generation(3)));
+        let join = Join {
+            generation: Generation(generation),
+            seen: CommitNumber(seen),
+            ..Join::default()
+        };
+        refusal(&mut leader, ToLeader::Join(join))
+    };
+    for (generation, seen) in [(0, 1), (1, 1), (1, 2), (2, 0)] {
+        assert_eq!(joins(generation, seen), None, "g{generation}c{seen}");
+    }
+    // What is left of what it has seen is what the first generation after its own began with.
+    for (generation, seen, cut) in [(0, 2, 1), (1, 3, 2), (2, 1, 2), (2, 2, 2), (2, 9, 2)] {
+        let refused = SessionRefusal::RolledBack {
+            generation: Generation(3),
+            cut: CommitNumber(cut),
+        };
+        let joined = joins(generation, seen);
+        assert_eq!(joined, Some(refused), "g{generation}c{seen}");
+    }
+}
+
+fn commit_body(sequence: u64) -> Body {
+    Body::Commit {
+        id: CommitId {
+            incarnation: Incarnation(7),
+            sequence: CommitSequence(sequence),
+        },
+        acknowledged: CommitSequence(0),
+        writes: byte(3, 1),
+    }
 }
 
 /// It was dropped before the rollback, and has no life that it could resume.

@@ -37,6 +37,7 @@ fn batch(sequence: u64, through: u64, items: Vec<Item>) -> ToStation {
         generation: Generation(0),
         sequence: StreamSequence(sequence),
         through: CommitNumber(through),
+        durable: CommitNumber(0),
         last: true,
         items,
     })

@@ -90,9 +90,7 @@ impl Log {
         let mut bytes = [0; PAGE_BYTES];
         for (_, _, writes) in self.commits().take_while(|(number, ..)| *number <= at) {
             for section in writes.sections().filter(|section| section.page() == page) {
-                for run in section.runs() {
-                    bytes[usize::from(run.offset)..][..run.bytes.len()].copy_from_slice(run.bytes);
-                }
+                section.apply(&mut bytes);
             }
         }
         bytes

@@ -82,10 +82,9 @@ impl Pages for Lent<'_> {
     fn apply(&mut self, section: &Section<'_>) {
         let memory = self.0.get_mut();
         let page = memory.pages.get_mut(&section.page());
-        let bytes = Arc::make_mut(page.expect("changes are applied to present pages"));
-        for run in section.runs() {
-            bytes[usize::from(run.offset)..][..run.bytes.len()].copy_from_slice(run.bytes);
-        }
+        section.apply(Arc::make_mut(
+            page.expect("changes are applied to present pages"),
+        ));
     }
 
     fn evict(&mut self, page: PageNumber) {

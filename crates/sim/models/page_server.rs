@@ -184,7 +184,11 @@ impl<P: Program> Cluster<P> {
                     }
                     self.sweep();
                 }
-                Command::SendStatus { .. } | Command::Shutdown { .. } => {
+                Command::Sync
+                | Command::BeginCheckpoint { .. }
+                | Command::SendStatus { .. }
+                | Command::SendCheckpoint { .. }
+                | Command::Shutdown { .. } => {
                     unreachable!("no model asks for it")
                 }
             }

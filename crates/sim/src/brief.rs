@@ -42,6 +42,7 @@ impl Told for ToLeader {
             }
             Request::Drop { pages } => return write!(f, "{life} drop {}", Runs(pages)),
             Request::Latest => return write!(f, "{life} latest?"),
+            Request::Durable { through } => return write!(f, "{life} durable {through}?"),
             Request::Heartbeat => return write!(f, "{life} alive"),
             Request::Leave => return write!(f, "{life} leave"),
         };
@@ -55,11 +56,12 @@ impl Told for ToLeader {
 
     fn class(&self) -> Class {
         match self {
-            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown => Class::Session,
+            Self::Join(_) | Self::Resume(_) => Class::Session,
+            Self::Status | Self::Shutdown | Self::Checkpoint => Class::Session,
             Self::Request { request, .. } => match request {
                 Request::Commit(_) => Class::Commit,
                 Request::Fetch { .. } | Request::Drop { .. } | Request::Latest => Class::Page,
-                Request::Heartbeat => Class::Beat,
+                Request::Heartbeat | Request::Durable { .. } => Class::Beat,
                 Request::Leave => Class::Session,
             },
         }
@@ -80,7 +82,9 @@ impl Told for ToStation {
                 );
             }
             Self::Refused(why) => return write!(f, "refused: {why}"),
-            Self::Status(_) | Self::Stopping => return write!(f, "{self:?}"),
+            Self::Status(_) | Self::Stopping | Self::Checkpointed(_) => {
+                return write!(f, "{self:?}");
+            }
         };
         write!(f, "{} through {} [", batch.sequence, batch.through)?;
         for (index, item) in batch.items.iter().enumerate() {

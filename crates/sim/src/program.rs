@@ -424,6 +424,13 @@ impl World {
                 process.sight.committed(at);
                 self.oracles.committed(&attempt, at)?;
                 self.tally.answered += 1;
+                let member = &mut self.members[index];
+                if let Some(process) = &mut member.process
+                    && member.random.chance(self.plan.durable_percent)
+                {
+                    let known = process.station.ask_durable(number);
+                    demand!(known, ORACLE, "{number} was answered and is not known");
+                }
                 self.members[index].duties_done += u32::from(self.phase == Phase::Duties);
                 Ending::Committed(number)
             }

@@ -32,6 +32,10 @@ pub(crate) enum Event {
     LeaderTick { life: u64 },
     /// The log's sync returns.
     Synced { life: u64 },
+    /// The sync that the leader asked for, while it serves everybody, has ended.
+    SyncedAside { life: u64 },
+    /// The disk has done a piece of the leader's background work.
+    LeaderJob { life: u64 },
     /// A station's process is killed, whichever it is.
     Crash { member: usize },
     /// A station is started again.

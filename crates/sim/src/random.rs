@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Clocks,
     Strangers,
     Decay,
+    Checkpoints,
+    Situation,
     /// When faults strike.
     Schedule,
     /// What one fault does.
@@ -48,6 +50,8 @@ impl Random {
             Purpose::Strangers => 8,
             Purpose::Decay => 9,
             Purpose::Schedule => 10,
+            Purpose::Checkpoints => 11,
+            Purpose::Situation => 12,
             Purpose::Program(station) => 16 + station as u64,
             Purpose::Machine(station) => 1 << 32 | station as u64,
             Purpose::Links(station) => 2 << 32 | station as u64,

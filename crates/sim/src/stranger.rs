@@ -31,6 +31,8 @@ use crate::world::World;
 enum Probe {
     /// Asks for the status, as anybody may.
     Status,
+    /// Asks for a checkpoint, as anybody may, and waits for it.
+    Checkpoint,
     /// Sends bytes that are no message.
     Garbage,
     /// Speaks as a member without a session.
@@ -62,8 +64,9 @@ enum Rudeness {
     Leave,
 }
 
-const PROBES: [Probe; 19] = [
+const PROBES: [Probe; 20] = [
     Probe::Status,
+    Probe::Checkpoint,
     Probe::Garbage,
     Probe::NoSession,
     Probe::UnknownLife,
@@ -176,6 +179,8 @@ struct Stranger {
     life: Option<Incarnation>,
     /// What the leader said to it last.
     told: Option<Answer>,
+    /// The newest commit when it asked for a checkpoint.
+    asked_at: Option<CommitNumber>,
 }
 
 /// The strangers that are there.
@@ -203,6 +208,11 @@ impl Strangers {
         }
     }
 
+    /// The newest commit when a stranger on this connection asked for a checkpoint.
+    pub(crate) fn asked_at(&self, connection: ConnectionId) -> Option<CommitNumber> {
+        self.present.get(&connection)?.asked_at
+    }
+
     pub(crate) fn forget(&mut self, connection: ConnectionId) {
         self.present.remove(&connection);
     }
@@ -223,11 +233,13 @@ impl World {
             probe,
             life: None,
             told: None,
+            asked_at: None,
         };
         self.strangers.present.insert(connection, stranger);
         let lives = |at: usize| status.stations.get(at).map(|s| Incarnation(s.incarnation));
         let message = match probe {
             Probe::Status => ToLeader::Status,
+            Probe::Checkpoint => ToLeader::Checkpoint,
             Probe::Garbage => {
                 let length = self.strangers.random.within(1..64);
                 let random = &mut self.strangers.random;
@@ -305,6 +317,10 @@ impl World {
                 answer
             }
             (_, ToLeader::Status) => Answer::Status,
+            (_, ToLeader::Checkpoint) => {
+                stranger.asked_at = Some(CommitNumber(before.commit));
+                Answer::Silence
+            }
             (_, ToLeader::Resume(_)) => Answer::UnknownLife,
             _ => Answer::Breach(Breach::OutOfOrder),
         };

@@ -35,6 +35,8 @@ pub struct Tally {
     pub unknown: u64,
     /// Commits that programs gave up before they were answered.
     pub given_up: u64,
+    /// Entries of an outbox that were delivered, each time.
+    pub delivered: u64,
     /// Faults of all kinds.
     pub faults: u64,
     /// Faults of each kind.
@@ -88,6 +90,7 @@ impl AddAssign<&Self> for Tally {
         self.lost += other.lost;
         self.unknown += other.unknown;
         self.given_up += other.given_up;
+        self.delivered += other.delivered;
         self.faults += other.faults;
         self.leader_ends += other.leader_ends;
         self.crashes += other.crashes;
@@ -145,19 +148,33 @@ pub enum Mark {
     TornLog,
     /// A leader began a generation because commits were lost.
     GenerationRaised,
+    /// The heap went back to a checkpoint.
+    WentBack,
     /// A commit was refused because the log was full.
     LogFull,
     /// There was not even room for the record of a member's coming or going.
     NoRoomForControl,
+    /// A sync in the background was asked for, and told of.
+    DurableOnRequest,
     /// An append or a sync failed, and the leader ended.
     LogFailed,
     /// A leader could not start because the disk was full or failing.
     LeaderCannotStart,
+    /// A checkpoint was taken.
+    CheckpointTaken,
+    /// A checkpoint was not taken, for the disk was full or failed.
+    CheckpointFailed,
+    /// A page server started from a checkpoint.
+    CheckpointRestored,
+    /// Pages of an old image were carried into a new one.
+    PagesCarried,
+    /// A page of an image turned out to be damaged while the page server ran.
+    ImageCondemned,
 }
 
 impl Mark {
     /// Every mark.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::BacklogCollapsed,
         Self::BatchSplit,
         Self::WindowFull,
@@ -172,10 +189,17 @@ impl Mark {
         Self::LeaderGivenUp,
         Self::TornLog,
         Self::GenerationRaised,
+        Self::WentBack,
         Self::LogFull,
         Self::NoRoomForControl,
+        Self::DurableOnRequest,
         Self::LogFailed,
         Self::LeaderCannotStart,
+        Self::CheckpointTaken,
+        Self::CheckpointFailed,
+        Self::CheckpointRestored,
+        Self::PagesCarried,
+        Self::ImageCondemned,
     ];
 
     /// Its name in words.
@@ -196,10 +220,17 @@ impl Mark {
             Self::LeaderGivenUp => "silent leader given up",
             Self::TornLog => "torn end of the log",
             Self::GenerationRaised => "generation raised",
+            Self::WentBack => "heap went back",
             Self::LogFull => "log full, commit refused",
             Self::NoRoomForControl => "no room for control records",
+            Self::DurableOnRequest => "durable on request",
             Self::LogFailed => "log failed",
             Self::LeaderCannotStart => "leader cannot start",
+            Self::CheckpointTaken => "checkpoint taken",
+            Self::CheckpointFailed => "checkpoint not taken",
+            Self::CheckpointRestored => "started from a checkpoint",
+            Self::ImageCondemned => "damaged image found while running",
+            Self::PagesCarried => "pages carried to a new image",
         }
     }
 }

@@ -99,8 +99,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, options: &Options, recording: Recording) -> Self {
-        let mut plan = Plan::draw(&mut Random::new(seed, Purpose::Plan));
-        plan.draw_history(&mut Random::new(seed, Purpose::History));
+        let mut plan = Plan::of(seed);
         if options.commits > 0 {
             plan.hasten();
         }
@@ -271,6 +270,8 @@ impl World {
             }
             Event::LeaderTick { life } if life == self.server.life => self.leader_tick(),
             Event::Synced { life } if life == self.server.life => self.leader_synced(),
+            Event::SyncedAside { life } if life == self.server.life => self.leader_synced_aside(),
+            Event::LeaderJob { life } if life == self.server.life => self.leader_job(),
             Event::Crash { member } => {
                 if self.chaos {
                     self.crash_member(member);
@@ -299,7 +300,9 @@ impl World {
             | Event::Service { .. }
             | Event::MemberTick { .. }
             | Event::LeaderTick { .. }
-            | Event::Synced { .. } => Ok(()),
+            | Event::Synced { .. }
+            | Event::SyncedAside { .. }
+            | Event::LeaderJob { .. } => Ok(()),
         }
     }
 
@@ -313,7 +316,9 @@ impl World {
             Event::Deliver(_, Side::Leader)
             | Event::Closed(_, Side::Leader)
             | Event::LeaderTick { .. }
-            | Event::Synced { .. } => {
+            | Event::Synced { .. }
+            | Event::SyncedAside { .. }
+            | Event::LeaderJob { .. } => {
                 return Some((self.server.frozen_until, &mut self.server.pace));
             }
             Event::Deliver(connection, Side::Station)
@@ -448,7 +453,9 @@ impl World {
             }
             let process = member.process.as_mut();
             let state = process.as_ref().map(|process| process.station.state());
-            let is_idle = process.as_ref().is_some_and(|p| p.program.at == At::Idle);
+            let is_idle = process
+                .as_ref()
+                .is_some_and(|p| p.program.at == At::Idle && !p.station.awaits_durable());
             progress::stands(index, state, is_idle)?;
             let Some(process) = process else {
                 continue;

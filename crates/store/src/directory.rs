@@ -8,8 +8,10 @@ use plurix_wire::{Generation, Term};
 
 use crate::disk::{Disk, NewSegment};
 use crate::error::OpenError;
-use crate::identity::{self, FORMAT_VERSION, Fault, Identity};
+use crate::identity::{self, FORMAT_VERSION, Identity};
+use crate::image::format as image;
 use crate::options::Options;
+use crate::preamble::Fault;
 use crate::segment;
 
 /// A file that replaces another one, or becomes a segment, has this at the end of its name until
@@ -32,7 +34,7 @@ pub(crate) fn entries(disk: &impl Disk) -> Result<Vec<String>, OpenError> {
     if entries.iter().any(|entry| entry == identity::NAME) {
         return Ok(entries);
     }
-    let known = [LOCK, segment::DIRECTORY, "lost+found"];
+    let known = [LOCK, segment::DIRECTORY, image::DIRECTORY, "lost+found"];
     let foreign = entries.iter().find(|entry| {
         !known.contains(&entry.as_str()) && entry.strip_suffix(UNFINISHED) != Some(identity::NAME)
     });
@@ -49,6 +51,19 @@ pub(crate) fn existing_identity(
     disk: &impl Disk,
     options: &Options,
 ) -> Result<Identity, OpenError> {
+    let identity = read_identity(disk)?;
+    if identity.heap_bytes != options.heap_bytes {
+        return Err(OpenError::HeapBytes {
+            directory: disk.path(""),
+            existing: identity.heap_bytes,
+            asked: options.heap_bytes,
+        });
+    }
+    Ok(identity)
+}
+
+/// Whose store it is.
+pub(crate) fn read_identity(disk: &impl Disk) -> Result<Identity, OpenError> {
     let file = disk.path(identity::NAME);
     let io = |source| failed("read", file.clone(), source);
     let length = disk.length(identity::NAME).map_err(io)?;
@@ -59,27 +74,16 @@ pub(crate) fn existing_identity(
         });
     }
     let mut bytes = Vec::new();
-    disk.read(identity::NAME, &mut bytes).map_err(io)?;
+    disk.read(identity::NAME, 0..0, &mut bytes).map_err(io)?;
     bytes.resize(length as usize, 0);
-    let identity = Identity::decode(&bytes).map_err(|fault| match fault {
-        Fault::Damaged(what) => OpenError::IdentityDamaged {
-            file: file.clone(),
-            what,
-        },
+    Identity::decode(&bytes).map_err(|fault| match fault {
+        Fault::Damaged(what) => OpenError::IdentityDamaged { file, what },
         Fault::Newer(found) => OpenError::NewerVersion {
-            file: file.clone(),
+            file,
             found,
             known: FORMAT_VERSION,
         },
-    })?;
-    if identity.heap_bytes != options.heap_bytes {
-        return Err(OpenError::HeapBytes {
-            directory: disk.path(""),
-            existing: identity.heap_bytes,
-            asked: options.heap_bytes,
-        });
-    }
-    Ok(identity)
+    })
 }
 
 /// Writes the identity before the first segment, so that a log without one is never a new store.
@@ -109,11 +113,16 @@ fn segments(disk: &impl Disk) -> Result<Vec<String>, OpenError> {
         .map_err(|source| failed("list", disk.path(segment::DIRECTORY), source))
 }
 
-/// Removes segments whose creation a crash interrupted; answers how many whole ones there are.
+/// Removes segments and images whose creation a crash interrupted; answers how many whole segments
+/// there are.
 pub(crate) fn remove_unfinished(disk: &mut impl Disk) -> Result<usize, OpenError> {
     let entries = segments(disk)?;
-    for entry in entries.iter().filter(|entry| entry.ends_with(UNFINISHED)) {
-        let name = format!("{}/{entry}", segment::DIRECTORY);
+    let images = disk.list(image::DIRECTORY);
+    let images = images.map_err(|source| failed("list", disk.path(image::DIRECTORY), source))?;
+    let files = entries.iter().map(|entry| (segment::DIRECTORY, entry));
+    let files = files.chain(images.iter().map(|entry| (image::DIRECTORY, entry)));
+    for (directory, entry) in files.filter(|(_, entry)| entry.ends_with(UNFINISHED)) {
+        let name = format!("{directory}/{entry}");
         disk.remove(&name)
             .map_err(|source| failed("remove", disk.path(&name), source))?;
     }

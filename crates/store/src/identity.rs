@@ -8,12 +8,11 @@
 //! | u8 × 8   | u32     | u32     | u8 × 16    | bytes  | u64  | u8 × 16 | u32        | u8   | × 27 |
 //! +----------+---------+---------+------------+--------+------+---------+------------+------+------+
 //! ```
-//!
-//! The checksum covers the whole file but itself, in every version, so that a flipped bit is not
-//! taken for a newer version.
 
 use plurix_wire::record::Stamp;
 use plurix_wire::{ClusterId, Generation, Term};
+
+use crate::preamble::{self, Fault};
 
 /// Version of every format in the store's directory that this program writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -25,6 +24,11 @@ const BYTES: usize = 96;
 /// Names one run of the kernel: what was in its cache is gone in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BootId(pub [u8; 16]);
+
+impl BootId {
+    /// No run of the kernel: that of a store which nobody has led yet, though it has a term.
+    pub(crate) const NONE: Self = Self([0; 16]);
+}
 
 /// What an answered commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,9 +47,10 @@ pub(crate) struct Identity {
     pub(crate) cluster: ClusterId,
     /// Size of the heap.
     pub(crate) heap_bytes: u64,
-    /// The newest leadership that may have said anything; zero if there was none.
+    /// The newest leadership that may have said anything, here or where the store was imported from;
+    /// zero if there was none.
     pub(crate) term: Term,
-    /// The boot of that leadership.
+    /// The boot of that leadership; [`BootId::NONE`] if it was elsewhere.
     pub(crate) boot: BootId,
     /// The newest generation that was, or had to be, begun.
     pub(crate) generation: Generation,
@@ -53,14 +58,12 @@ pub(crate) struct Identity {
     pub(crate) durability: Durability,
 }
 
-/// Why bytes are no identity.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Damaged(&'static str),
-    Newer(u32),
-}
-
 impl Identity {
+    /// Whether there was a leadership that may have answered commits.
+    pub(crate) fn was_led(&self) -> bool {
+        self.term != Term(0) && self.boot != BootId::NONE
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(BYTES);
         out.extend_from_slice(MAGIC);
@@ -76,26 +79,18 @@ impl Identity {
             Durability::Durable => 1,
         });
         out.resize(BYTES, 0);
-        let crc = checksum(&out);
-        out[12..16].copy_from_slice(&crc.to_le_bytes());
+        preamble::write_checksum(&mut out);
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        if bytes.len() < 16 {
-            return Err(Fault::Damaged("it is too short"));
-        }
-        if &bytes[..8] != MAGIC {
-            return Err(Fault::Damaged("it does not begin with PLURIXID"));
-        }
-        if array(bytes, 12) != checksum(bytes).to_le_bytes() {
-            return Err(Fault::Damaged("its checksum does not match"));
-        }
-        let version = u32::from_le_bytes(array(bytes, 8));
-        if version > FORMAT_VERSION {
-            return Err(Fault::Newer(version));
-        }
-        if version == 0 || bytes.len() != BYTES {
+        preamble::check(
+            bytes,
+            MAGIC,
+            FORMAT_VERSION,
+            "it does not begin with PLURIXID",
+        )?;
+        if bytes.len() != BYTES {
             return Err(Fault::Damaged("its length does not fit its version"));
         }
         let stamp = Stamp {
@@ -121,13 +116,6 @@ impl Identity {
     }
 }
 
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..12]);
-    hasher.update(&bytes[16..]);
-    hasher.finalize()
-}
-
 /// The `N` bytes at `at`, which the caller knows to be there.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("a slice of N bytes")
@@ -136,6 +124,7 @@ pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preamble::testing;
 
     fn sample() -> Identity {
         Identity {
@@ -154,19 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn each_flipped_bit_and_each_truncation_is_damage() {
+    fn flips_versions_and_truncations_are_noticed() {
         let bytes = sample().encode();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(Identity::decode(&flipped), Err(Fault::Damaged(_))),
-                "bit {bit}"
-            );
-        }
-        for length in 0..bytes.len() {
-            assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
-        }
+        testing::flips_and_versions_are_noticed(&bytes, Identity::decode);
+        testing::truncations_are_noticed(&bytes, Identity::decode);
     }
 
     #[test]
@@ -186,12 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_of_any_length_is_told_from_damage() {
+    fn a_newer_version_may_be_longer() {
         let mut bytes = sample().encode();
         bytes[8] = 9;
         bytes.extend_from_slice(&[1; 40]);
-        let crc = checksum(&bytes);
-        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        preamble::write_checksum(&mut bytes);
         assert_eq!(Identity::decode(&bytes), Err(Fault::Newer(9)));
     }
 }

@@ -20,25 +20,44 @@
 //! every commit that the last successful [`Store::sync`] reported; anything else is an error that
 //! names file and byte.
 
+mod background;
 mod chain;
+mod checkpoint;
 mod directory;
 mod disk;
 mod error;
 mod identity;
+mod image;
+mod inspect;
 mod log;
+mod manifest;
 mod options;
+mod preamble;
 mod real;
 mod repair;
 mod replay;
 mod segment;
 pub mod simulated;
 mod store;
+mod syncer;
+mod transfer;
+mod worker;
 
-pub use disk::{Disk, LockError, NewSegment, SegmentFile};
-pub use error::{AppendError, Failure, OpenError, ReplayError};
+pub use checkpoint::{Base, CollectedPage, Cut, PassedOver, Pruned, StoredPages, prune};
+pub use disk::{Disk, Files, Job, LockError, NewSegment, Reader, SegmentFile};
+pub use error::{
+    AppendError, CheckpointError, Failure, ImageError, ImportError, InspectError, NoSuchCheckpoint,
+    OpenError, ReplayError, RestoreError, UnreadablePage,
+};
 pub use identity::{BootId, Durability, FORMAT_VERSION};
+pub use image::{Codec, Compression, IMAGE_VERSION};
+pub use inspect::{
+    Difference, ImageFile, ImageState, ImageVerdict, Inspection, PageDifference, Progress,
+};
 pub use log::Space;
+pub use manifest::{Checkpoint, Strategy};
 pub use options::Options;
 pub use real::{MappedSegment, RealDisk, boot_id};
 pub use replay::{Recovered, Torn};
 pub use store::Store;
+pub use transfer::{ExportOptions, Exported, ImportOptions, Imported, import};

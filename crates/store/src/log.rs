@@ -9,11 +9,15 @@
 //!     └────── a second later ───────┘
 //! ```
 //!
+//! A sync in the background covers what was appended before it began. One is under way at a time;
+//! who asks meanwhile is served by the next one.
+//!
 //! **Invariant**: nothing here needs disk space that was not allocated before. Where a commit
 //! would leave less than the reserve, [`Log::room`] refuses it, so that members can come and go
 //! while the disk is full.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, mem};
@@ -25,6 +29,7 @@ use crate::chain;
 use crate::disk::{Disk, NewSegment, SegmentFile};
 use crate::error::{AppendError, Failure};
 use crate::identity::Durability;
+use crate::manifest::Position;
 use crate::segment::{self, BEGINNING_AT, HEAD_BYTES, SEAL_AT};
 
 /// Bytes kept for control records, about 1,600 of them; less in tiny segments.
@@ -107,6 +112,8 @@ pub(crate) struct End<F> {
     pub(crate) bytes: u64,
     /// Where the next record goes.
     pub(crate) at: u64,
+    /// Where the record before stands; zero if there is none in this segment.
+    pub(crate) last_at: u64,
     /// The stamp of the last record.
     pub(crate) last: Stamp,
     /// The newest commit known to be on disk.
@@ -124,6 +131,13 @@ pub(crate) struct Log<F> {
     /// The earliest time to try for a spare segment again.
     retry_at: Duration,
     scratch: Vec<u8>,
+    /// The newest commit that the sync in the background covers, and where the log ended when it
+    /// began.
+    syncing: Option<(CommitNumber, Position)>,
+    /// Everything before this was brought on disk by this process.
+    synced_at: Position,
+    /// Whether another one is wanted when it has ended.
+    sync_again: bool,
     failed: Option<Failure>,
 }
 
@@ -137,12 +151,47 @@ impl<F: SegmentFile> Log<F> {
             space: Space::Ample,
             retry_at: Duration::ZERO,
             scratch: Vec::new(),
+            syncing: None,
+            synced_at: Position::default(),
+            sync_again: false,
             failed: None,
         }
     }
 
     pub(crate) fn last(&self) -> Stamp {
         self.end.last
+    }
+
+    pub(crate) fn synced(&self) -> CommitNumber {
+        self.end.synced
+    }
+
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
+    }
+
+    /// Whether every record before `position` is on disk.
+    pub(crate) fn is_synced(&self, position: Position) -> bool {
+        self.synced_at >= position
+    }
+
+    /// Where the log ends.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            segment: self.end.index,
+            at: self.end.at,
+            last_at: self.end.last_at,
+        }
+    }
+
+    /// Segments before `index` are removed.
+    pub(crate) fn forget_before(&mut self, index: u64) {
+        self.end.unsynced.start = self
+            .end
+            .unsynced
+            .start
+            .max(index)
+            .min(self.end.unsynced.end);
     }
 
     pub(crate) fn space(&self) -> &Space {
@@ -196,6 +245,7 @@ impl<F: SegmentFile> Log<F> {
         record.encode(index, synced, &mut self.scratch);
         store_word_last(&mut self.end.file, at, &self.scratch);
         self.end.at += bytes as u64;
+        self.end.last_at = at;
         self.end.last = record.stamp;
         Ok(())
     }
@@ -220,6 +270,7 @@ impl<F: SegmentFile> Log<F> {
         self.end.index = index + 1;
         self.end.bytes = self.shape.segment_bytes;
         self.end.at = HEAD_BYTES as u64;
+        self.end.last_at = 0;
     }
 
     /// Has the next segment prepared in time.
@@ -270,28 +321,75 @@ impl<F: SegmentFile> Log<F> {
         disk: &mut impl Disk<File = F>,
     ) -> Result<CommitNumber, AppendError> {
         self.check()?;
-        if let Err((index, error)) = self.sync_files(disk) {
-            let failure = Failure {
-                doing: "syncing",
-                path: disk.path(&segment::name(index)),
-                cause: Arc::new(error),
-            };
-            self.failed = Some(failure.clone());
-            return Err(AppendError::Failed(failure));
+        if let Err((name, error)) = self.sync_files(disk) {
+            return Err(self.fail(disk.path(&name), error));
         }
-        self.end.synced = self.end.last.number;
-        Ok(self.end.synced)
+        Ok(self.synced_through(self.end.last.number, self.position()))
     }
 
-    fn sync_files(&mut self, disk: &mut impl Disk<File = F>) -> Result<(), (u64, io::Error)> {
+    /// A sync under way is waited for, since the kernel tells a failure to one of two alone.
+    fn sync_files(&mut self, disk: &mut impl Disk<File = F>) -> Result<(), (String, io::Error)> {
         for index in self.end.unsynced.clone() {
-            disk.sync(&segment::name(index))
-                .map_err(|error| (index, error))?;
+            let name = segment::name(index);
+            disk.sync(&name).map_err(|error| (name, error))?;
         }
+        disk.finish_syncs()
+            .map_err(|error| (segment::DIRECTORY.into(), error))?;
+        let name = segment::name(self.end.index);
+        self.end.file.sync().map_err(|error| (name, error))
+    }
+
+    /// Begins to bring everything appended on disk.
+    pub(crate) fn start_sync(&mut self, disk: &mut impl Disk<File = F>) -> Result<(), AppendError> {
+        self.check()?;
+        if self.syncing.is_some() {
+            self.sync_again = true;
+            return Ok(());
+        }
+        let earlier = self.end.unsynced.clone().map(segment::name).collect();
+        disk.start_sync(&self.end.file, earlier);
+        self.syncing = Some((self.end.last.number, self.position()));
+        Ok(())
+    }
+
+    /// How the sync in the background ended, if it has; begins the next one if it is wanted.
+    pub(crate) fn poll_sync(
+        &mut self,
+        disk: &mut impl Disk<File = F>,
+    ) -> Option<Result<CommitNumber, AppendError>> {
+        let (number, position) = self.syncing?;
+        let outcome = disk.poll_sync()?;
+        self.syncing = None;
+        let again = mem::take(&mut self.sync_again);
+        if let Err(error) = self.check() {
+            return Some(Err(error));
+        }
+        if let Err(error) = outcome {
+            return Some(Err(self.fail(disk.path(segment::DIRECTORY), error)));
+        }
+        if again {
+            self.start_sync(disk).expect("the log has not failed");
+        }
+        Some(Ok(self.synced_through(number, position)))
+    }
+
+    /// The newest commit known to be on disk, now that `number` is, and all before `position`.
+    fn synced_through(&mut self, number: CommitNumber, position: Position) -> CommitNumber {
+        self.synced_at = self.synced_at.max(position);
         self.end.unsynced = 0..0;
-        let index = self.end.index;
-        disk.finish_retired().map_err(|error| (index - 1, error))?;
-        self.end.file.sync().map_err(|error| (index, error))
+        self.end.synced = self.end.synced.max(number);
+        self.end.synced
+    }
+
+    /// From now on nothing is appended: what of the log is on disk is unknown.
+    fn fail(&mut self, path: PathBuf, error: io::Error) -> AppendError {
+        let failure = Failure {
+            doing: "syncing",
+            path,
+            cause: Arc::new(error),
+        };
+        self.failed = Some(failure.clone());
+        AppendError::Failed(failure)
     }
 
     fn check(&self) -> Result<(), AppendError> {
@@ -302,7 +400,7 @@ impl<F: SegmentFile> Log<F> {
 }
 
 /// Stores `bytes`, of which the first word tells a reader that the others are there.
-fn store_word_last(file: &mut impl SegmentFile, at: u64, bytes: &[u8]) {
+pub(crate) fn store_word_last(file: &mut impl SegmentFile, at: u64, bytes: &[u8]) {
     let (word, rest) = bytes.split_at(8);
     file.write(at + 8, rest);
     file.publish(

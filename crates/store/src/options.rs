@@ -6,6 +6,7 @@ use plurix_wire::record::RECORD_BYTES_MAX;
 
 use crate::error::OpenError;
 use crate::identity::{BootId, Durability};
+use crate::image::Compression;
 use crate::log::{self, Shape};
 use crate::segment::SEGMENT_BYTES_MAX;
 
@@ -24,6 +25,10 @@ pub struct Options {
     pub cluster: ClusterId,
     /// The kernel's boot id.
     pub boot: BootId,
+    /// Checkpoints that are kept; two at least.
+    pub checkpoints_kept: usize,
+    /// How pages are stored in images.
+    pub compression: Compression,
 }
 
 impl Options {
@@ -37,6 +42,8 @@ impl Options {
             heap_bytes,
             cluster,
             boot,
+            checkpoints_kept: 4,
+            compression: Compression::default(),
         }
     }
 

@@ -1,5 +1,5 @@
 //! A store's directory in a file system. Segments are mapped, so that a store to one is in the
-//! kernel's cache at once; a thread of its own prepares and closes them.
+//! kernel's cache at once; threads of its own prepare, sync and close them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,17 +7,21 @@ use std::iter;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plurix_memory::MappedFile;
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, SeekFrom, fadvise};
 use rustix::io::Errno;
 
+use crate::background::{RealFiles, RealReader};
 use crate::directory::{LOCK, UNFINISHED};
-use crate::disk::{Disk, LockError, NewSegment, SegmentFile};
+use crate::disk::{Disk, Job, LockError, NewSegment, Reader, SegmentFile};
 use crate::identity::BootId;
 use crate::segment;
+use crate::syncer::Syncer;
+use crate::worker::Worker;
 
 const BLOCK_BYTES: usize = 4096;
 const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
@@ -43,9 +47,20 @@ pub fn boot_id() -> io::Result<BootId> {
 /// A directory of a file system.
 pub struct RealDisk {
     directory: PathBuf,
-    worker: Option<Worker>,
-    /// Dropped after the worker, who writes under it.
+    workers: Option<Workers>,
+    on_done: Arc<dyn Fn() + Send + Sync>,
+    reader: Arc<RealReader>,
+    /// Dropped after the workers, who write under it.
     lock: Option<Lock>,
+}
+
+/// Threads that do what would stop the leader's loop.
+struct Workers {
+    creator: Worker<NewSegment, io::Result<MappedSegment>>,
+    syncer: Syncer,
+    images: Worker<Job, ()>,
+    /// Jobs whose end was not noticed yet.
+    jobs: usize,
 }
 
 /// A file that is locked as long as this lives.
@@ -63,15 +78,26 @@ impl RealDisk {
     /// The directory at `path`, which may be yet to be made.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
+        let directory = path.into();
         Self {
-            directory: path.into(),
-            worker: None,
+            reader: Arc::new(RealReader::new(directory.clone())),
+            directory,
+            workers: None,
+            on_done: Arc::new(|| {}),
             lock: None,
         }
     }
 
-    fn worker(&mut self) -> &mut Worker {
-        self.worker
+    /// Has `wake` called, on another thread, whenever [`poll_sync`](Disk::poll_sync) may have
+    /// something to say or a [`Job`] was done, so that nobody needs to ask in vain.
+    #[must_use]
+    pub fn on_done(mut self, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_done = Arc::new(wake);
+        self
+    }
+
+    fn workers(&mut self) -> &mut Workers {
+        self.workers
             .as_mut()
             .expect("the directory is locked before it is written")
     }
@@ -110,29 +136,43 @@ impl Disk for RealDisk {
         // Without room for the number the lock still holds; only its holder has no name then.
         let _ = writeln!(file, "{}", std::process::id());
         self.lock = Some(Lock(file));
-        self.worker = Some(Worker::start(self.directory.clone())?);
+        let directory = self.directory.clone();
+        let create = move |segment| create(&directory, &segment);
+        let (synced, done) = (Arc::clone(&self.on_done), Arc::clone(&self.on_done));
+        let mut files = RealFiles::new(Arc::clone(&self.reader))?;
+        self.workers = Some(Workers {
+            creator: Worker::start("plurix-segments", create, || {})?,
+            syncer: Syncer::start(move || synced())?,
+            images: Worker::start(
+                "plurix-images",
+                move |job: Job| job(&mut files),
+                move || done(),
+            )?,
+            jobs: 0,
+        });
         Ok(())
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(self.path(directory)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
+        list(&self.path(directory))
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {
         Ok(fs::metadata(self.path(name))?.len())
     }
 
-    fn read(&self, name: &str, into: &mut Vec<u8>) -> io::Result<()> {
+    fn read(&self, name: &str, skip: Range<u64>, into: &mut Vec<u8>) -> io::Result<()> {
         let file = File::open(self.path(name))?;
         let length = file.metadata()?.len();
         into.clear();
-        let pieces = data(&file, length)?.into_iter().flat_map(|range| {
+        if !skip.is_empty() {
+            // Zeroed memory that nobody touches costs nothing.
+            *into = vec![0; length as usize];
+            into.truncate(skip.end as usize);
+            file.read_exact_at(&mut into[..skip.start as usize], 0)?;
+        }
+        let from = into.len() as u64;
+        let pieces = data(&file, from..length)?.into_iter().flat_map(|range| {
             let end = range.end;
             range
                 .step_by(READ_BYTES)
@@ -157,20 +197,14 @@ impl Disk for RealDisk {
     }
 
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let unfinished = self.path(&format!("{name}{UNFINISHED}"));
-        let mut file = File::create(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        rename(&unfinished, &self.path(name))
+        replace(&self.path(name), bytes)
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        let path = self.path(name);
-        fs::remove_file(&path)?;
-        sync_parent(&path)
+        remove(&self.path(name))
     }
 
-    fn open(&mut self, name: &str, bytes: u64, cold: bool) -> io::Result<MappedSegment> {
+    fn open(&mut self, name: &str, bytes: u64, at: u64, cold: bool) -> io::Result<MappedSegment> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -181,10 +215,10 @@ impl Disk for RealDisk {
             // for one byte stored; what faults of a mapping bring in again are single pages.
             fadvise(&file, 0, None, Advice::DontNeed)?;
         }
+        let warmed = cold.then(|| file.try_clone()).transpose()?;
         let segment = map(file, bytes)?;
-        if cold {
-            let touch = |at| segment.0.read(at, &mut [0]);
-            (0..bytes).step_by(BLOCK_BYTES).for_each(touch);
+        if let Some(file) = warmed {
+            warm(file, at..bytes)?;
         }
         Ok(segment)
     }
@@ -201,31 +235,62 @@ impl Disk for RealDisk {
     }
 
     fn start_create(&mut self, segment: NewSegment) {
-        self.worker().send(Job::Create(segment));
+        self.workers().creator.send(segment);
     }
 
     fn poll_create(&mut self) -> Option<io::Result<MappedSegment>> {
-        match self.worker().created.try_recv() {
-            Ok(outcome) => Some(outcome),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(worker_gone())),
-        }
+        self.workers().creator.poll().map(Result::flatten)
     }
 
     fn retire(&mut self, file: MappedSegment) {
-        let worker = self.worker();
-        worker.retiring += 1;
-        worker.send(Job::Retire(file));
+        self.workers().syncer.retire(file);
     }
 
-    fn finish_retired(&mut self) -> io::Result<()> {
-        let worker = self.worker();
-        while worker.retiring > 0 {
-            let outcome = worker.retired.recv().map_err(|_| worker_gone())?;
-            worker.retiring -= 1;
-            outcome?;
+    fn start_sync(&mut self, file: &MappedSegment, earlier: Vec<String>) {
+        let earlier = earlier.iter().map(|name| self.path(name)).collect();
+        let file = Arc::clone(file.0.file());
+        self.workers().syncer.start_sync(file, earlier);
+    }
+
+    fn poll_sync(&mut self) -> Option<io::Result<()>> {
+        self.workers().syncer.poll()
+    }
+
+    fn finish_syncs(&mut self) -> io::Result<()> {
+        self.workers().syncer.finish()
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        self.reader.clone()
+    }
+
+    fn start(&mut self, job: Job) {
+        let workers = self.workers();
+        workers.jobs += 1;
+        workers.images.send(job);
+    }
+
+    fn advance(&mut self) {
+        let workers = self.workers();
+        while workers.images.poll().is_some_and(|done| done.is_ok()) {
+            workers.jobs -= 1;
         }
-        Ok(())
+    }
+
+    fn drain(&mut self) {
+        let workers = self.workers();
+        while workers.jobs > 0 {
+            if workers.images.wait().is_err() {
+                // The thread has panicked, which was reported when it happened.
+                workers.jobs = 0;
+                return;
+            }
+            workers.jobs -= 1;
+        }
+    }
+
+    fn now(&self) -> Duration {
+        now()
     }
 }
 
@@ -244,75 +309,6 @@ impl SegmentFile for MappedSegment {
     fn sync(&mut self) -> io::Result<()> {
         self.0.file().sync_data()
     }
-}
-
-/// What the thread is asked to do.
-enum Job {
-    Create(NewSegment),
-    Retire(MappedSegment),
-}
-
-/// The thread that does what would stop the leader's loop.
-struct Worker {
-    /// Taken to tell the thread to end.
-    jobs: Option<Sender<Job>>,
-    created: Receiver<io::Result<MappedSegment>>,
-    retired: Receiver<io::Result<()>>,
-    /// Retired segments whose outcome was not received.
-    retiring: usize,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Worker {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it only spares the driver's threads the disk"
-    )]
-    fn start(directory: PathBuf) -> io::Result<Self> {
-        let (jobs, todo) = channel();
-        let (send_created, created) = channel();
-        let (send_retired, retired) = channel();
-        let work = move || {
-            for job in todo {
-                // A store that is being dropped waits for no outcome.
-                let _ = match job {
-                    Job::Create(segment) => send_created
-                        .send(create(&directory, &segment))
-                        .map_err(drop),
-                    Job::Retire(mut segment) => send_retired.send(segment.sync()).map_err(drop),
-                };
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("plurix-segments".into())
-            .spawn(work)?;
-        Ok(Self {
-            jobs: Some(jobs),
-            created,
-            retired,
-            retiring: 0,
-            thread: Some(thread),
-        })
-    }
-
-    /// A thread that is gone is noticed where its outcome is awaited.
-    fn send(&self, job: Job) {
-        let _ = self.jobs.as_ref().expect("there until dropped").send(job);
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there was reported when it happened, and a drop must not add another.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn worker_gone() -> io::Error {
-    io::Error::other("the thread that prepares segments has ended")
 }
 
 /// Creates a segment; it gets its name when all of it is on disk.
@@ -373,12 +369,14 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
     })
 }
 
-/// The ranges of a file of `length` bytes that are not known to be zero, as of now: what is read
-/// ahead of them into the kernel's cache, the file system takes for data, too.
-fn data(file: &File, length: u64) -> io::Result<Vec<Range<u64>>> {
+/// The ranges of a part of a file that are not known to be zero, as of now: what is read ahead of them into the kernel's cache, the file system takes for data, too.
+fn data(file: &File, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
     fadvise(file, 0, None, Advice::Random)?;
     let mut ranges = Vec::new();
-    let mut at = 0;
+    let Range {
+        start: mut at,
+        end: length,
+    } = within;
     while at < length {
         let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
             Ok(start) => start,
@@ -397,19 +395,75 @@ fn data(file: &File, length: u64) -> io::Result<Vec<Range<u64>>> {
     Ok(ranges)
 }
 
+/// Has a part of a segment read into the kernel's cache page by page, before somebody stores to it and
+/// waits for the disk.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it only spares the driver's thread the disk"
+)]
+fn warm(file: File, part: Range<u64>) -> io::Result<()> {
+    let segment = map(file, part.end)?;
+    let touch = move || {
+        let touch = |at| segment.0.read(at, &mut [0]);
+        part.step_by(BLOCK_BYTES).for_each(touch);
+    };
+    let thread = thread::Builder::new().name("plurix-warm".into());
+    thread.spawn(touch).map(drop)
+}
+
 fn map(file: File, bytes: u64) -> io::Result<MappedSegment> {
     MappedFile::new(file, bytes)
         .map(MappedSegment)
         .map_err(io::Error::other)
 }
 
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+/// The time since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is written down for people, and decides nothing"
+)]
+pub(crate) fn now() -> Duration {
+    // A clock that is set to before then tells nothing.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Names of the entries of the directory at `path`; none if there is none.
+pub(crate) fn list(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// Replaces the file at `path`, or makes it: after a crash it is the old one or the new one.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    let mut file = File::create(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    rename(&unfinished, path)
+}
+
+/// Removes the file at `path`.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    sync_parent(path)
+}
+
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_parent(to)
 }
 
 /// Makes a directory and those above it, if they are not there.
-fn make_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -445,9 +499,16 @@ mod tests {
         }
         for name in ["dense", "sparse"] {
             let mut bytes = vec![9; 10];
-            disk.read(name, &mut bytes).unwrap();
+            disk.read(name, 0..0, &mut bytes).unwrap();
             bytes.resize(expected.len(), 0);
             assert!(bytes == expected, "{name}");
+            for skip in [1..2, 4..READ_BYTES as u64 + 7, 0..expected.len() as u64] {
+                let mut rest = expected.clone();
+                rest[skip.start as usize..skip.end as usize].fill(0);
+                disk.read(name, skip, &mut bytes).unwrap();
+                bytes.resize(expected.len(), 0);
+                assert!(bytes == rest, "{name}");
+            }
         }
     }
 

@@ -79,6 +79,8 @@ pub(crate) struct Cut {
     pub(crate) bytes: u64,
     pub(crate) segment: Bytes,
     pub(crate) at: u64,
+    /// Where the last of them stands.
+    pub(crate) last_at: u64,
     /// The newest segment there is.
     pub(crate) newest: u64,
     pub(crate) same_boot: bool,
@@ -92,17 +94,10 @@ pub(crate) struct Cut {
 pub(crate) fn cut<D: Disk>(disk: &mut D, cut: &Cut) -> Result<D::File, ReplayError> {
     let name = segment::name(cut.index);
     let path = disk.path(&name);
-    let io = |doing| {
-        let path = path.clone();
-        move |source| ReplayError::Io {
-            doing,
-            path,
-            source,
-        }
-    };
+    let io = |doing| ReplayError::io(doing, &path);
     let sealed = segment::seal(&cut.segment, cut.index) != Seal::Open;
     let mut file = disk
-        .open(&name, cut.bytes, !cut.same_boot)
+        .open(&name, cut.bytes, cut.at, !cut.same_boot)
         .map_err(io("open"))?;
     let mut changed = clear(&mut file, &cut.segment, cut.at as usize);
     if sealed {
@@ -117,11 +112,8 @@ pub(crate) fn cut<D: Disk>(disk: &mut D, cut: &Cut) -> Result<D::File, ReplayErr
     for index in (cut.index + 1..=cut.newest).rev() {
         let name = segment::name(index);
         let path = disk.path(&name);
-        disk.remove(&name).map_err(|source| ReplayError::Io {
-            doing: "remove",
-            path,
-            source,
-        })?;
+        disk.remove(&name)
+            .map_err(ReplayError::io("remove", &path))?;
     }
     Ok(file)
 }

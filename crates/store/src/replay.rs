@@ -9,9 +9,12 @@ use plurix_wire::record::{self, Body, Found, HEADER_BYTES, Record, Stamp};
 use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
 
 use crate::chain;
+use crate::checkpoint::Base;
 use crate::disk::Disk;
 use crate::error::ReplayError;
 use crate::identity::{FORMAT_VERSION, array};
+use crate::image::IMAGE_VERSION;
+use crate::manifest::Position;
 use crate::segment::{
     self, BEGINNING_AT, Beginning, Fault, Fixed, HEAD_BYTES, SEAL_AT, SEGMENT_BYTES_MAX, Seal,
 };
@@ -78,6 +81,8 @@ pub(crate) struct Walk<'a, D> {
     pub(crate) index: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) at: u64,
+    /// Where the last of them stands; zero if there is none in this segment.
+    pub(crate) last_at: u64,
     /// The last record.
     pub(crate) last: Stamp,
     clean: bool,
@@ -93,8 +98,17 @@ pub(crate) struct Walk<'a, D> {
 }
 
 impl<'a, D: Disk> Walk<'a, D> {
-    /// Finds the segments.
-    pub(crate) fn new(disk: &'a D, cluster: ClusterId) -> Result<Self, ReplayError> {
+    /// Finds the segments from the one on where the log leads on from `base`.
+    pub(crate) fn new(disk: &'a D, cluster: ClusterId, base: &Base) -> Result<Self, ReplayError> {
+        if let Some((file, found)) = &base.newer {
+            return Err(ReplayError::NewerVersion {
+                file: file.clone(),
+                found: *found,
+                known: IMAGE_VERSION,
+            });
+        }
+        let begin = base.position().unwrap_or_else(Position::beginning);
+        let last = base.stamp();
         let entries = disk
             .list(segment::DIRECTORY)
             .map_err(|source| ReplayError::Io {
@@ -105,27 +119,40 @@ impl<'a, D: Disk> Walk<'a, D> {
         let mut indices: Vec<u64> = entries
             .iter()
             .filter_map(|entry| segment::index_of(entry))
+            .filter(|index| *index >= begin.segment)
             .collect();
         indices.sort_unstable();
-        for (expected, &found) in (1..).zip(&indices) {
+        let is_unreachable = base.checkpoint.is_none()
+            && !base.passed_over.is_empty()
+            && indices.first() != Some(&begin.segment);
+        if is_unreachable || base.is_cut_off {
+            let why: Vec<_> = base.passed_over.iter().map(|passed| &*passed.why).collect();
+            let why = why.join("; ");
+            return Err(match base.is_cut_off {
+                true => ReplayError::CutOff { why },
+                false => ReplayError::NoCheckpoint { why },
+            });
+        }
+        for (expected, &found) in (begin.segment..).zip(&indices) {
             if expected != found {
-                return Err(missing(disk, expected, CommitNumber(0)));
+                return Err(missing(disk, expected, last.number));
             }
         }
         let newest = *indices
             .last()
-            .ok_or_else(|| missing(disk, 1, CommitNumber(0)))?;
+            .ok_or_else(|| missing(disk, begin.segment, last.number))?;
         Ok(Self {
             disk,
             cluster,
-            first: 1,
+            first: begin.segment,
             newest,
-            index: 1,
+            index: begin.segment,
             segment_bytes: 0,
-            at: HEAD_BYTES as u64,
-            last: Stamp::default(),
-            clean: true,
-            synced: CommitNumber(0),
+            at: begin.at,
+            last_at: begin.last_at,
+            last,
+            clean: last == Stamp::default(),
+            synced: last.number,
             records: 0,
             bytes: 0,
             buffer: Bytes::new(),
@@ -148,8 +175,11 @@ impl<'a, D: Disk> Walk<'a, D> {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         for index in self.first..=self.newest {
-            self.load(index)?;
+            let is_inside = index == self.first && self.last_at > 0;
+            // What the checkpoint holds is not read.
+            self.load_from(index, if is_inside { self.last_at } else { 0 })?;
             match segment::beginning(&self.buffer, index) {
+                Beginning::After(_) if is_inside => self.check_last()?,
                 Beginning::After(stamp) if stamp == self.last => {}
                 Beginning::Spare if index > self.first => return Ok(Stop::End),
                 Beginning::Spare => {
@@ -164,7 +194,9 @@ impl<'a, D: Disk> Walk<'a, D> {
                 }
                 Beginning::Damaged => return Ok(fault(index, BEGINNING_AT, "checksum mismatch")),
             }
-            (self.index, self.at) = (index, HEAD_BYTES as u64);
+            if !is_inside {
+                (self.index, self.at, self.last_at) = (index, HEAD_BYTES as u64, 0);
+            }
             self.segment_bytes = self.loaded_bytes;
             if let Some(what) = self.segment(apply)? {
                 return Ok(fault(index, self.at as usize, what));
@@ -222,8 +254,26 @@ impl<'a, D: Disk> Walk<'a, D> {
             self.synced = self.synced.max(synced);
             self.records += 1;
             self.bytes += (next - at) as u64;
-            self.at = next as u64;
+            (self.at, self.last_at) = (next as u64, at as u64);
         }
+    }
+
+    /// Checks that the log holds the record before which a checkpoint was taken: a log that does not
+    /// reach that far, or is another one, must not be taken for one that ends there.
+    fn check_last(&mut self) -> Result<(), ReplayError> {
+        let at = self.last_at as usize;
+        let what = match self.decode(at) {
+            Ok(Found::Record { record, next, .. }) => {
+                if record.stamp == self.last && next as u64 == self.at {
+                    self.clean = matches!(record.body, Body::Clean);
+                    return Ok(());
+                }
+                "it is not the log that the checkpoint was taken of".to_owned()
+            }
+            Ok(Found::End) => "it ends before the checkpoint was taken".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(self.damaged(self.first, at, what))
     }
 
     /// Reads what stands at byte `at` of the segment in the buffer.
@@ -308,6 +358,11 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// Reads segment `index` into the buffer, unless it is there, and checks that it is what its
     /// name says.
     fn load(&mut self, index: u64) -> Result<(), ReplayError> {
+        self.load_from(index, 0)
+    }
+
+    /// As [`load`](Self::load), but zeros stand between the head and byte `from`.
+    fn load_from(&mut self, index: u64, from: u64) -> Result<(), ReplayError> {
         if self.loaded == index {
             return Ok(());
         }
@@ -334,7 +389,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         } else {
             Vec::new()
         };
-        self.disk.read(&name, &mut bytes).map_err(io)?;
+        let head = HEAD_BYTES as u64;
+        let skip = head..from.max(head);
+        self.disk.read(&name, skip, &mut bytes).map_err(io)?;
         bytes.resize(bytes.len().max(HEAD_BYTES).min(found as usize), 0);
         self.buffer = Bytes::from(bytes);
         self.check_head(index, found)?;

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::record::{Body, HEADER_BYTES, Record, Stamp};
-use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
+use plurix_wire::{CheckpointId, ClusterId, CommitNumber, Generation, Term};
 
+use crate::checkpoint::{
+    self, Base, Checkpoints, CollectedPage, Cut as CheckpointCut, PassedOver, StoredPages,
+};
 use crate::directory;
 use crate::disk::{Disk, LockError};
-use crate::error::{AppendError, Failure, OpenError, ReplayError};
+use crate::error::{AppendError, CheckpointError, Failure, OpenError, ReplayError, RestoreError};
 use crate::identity::{self, Durability, Identity};
 use crate::log::{End, Log, Space};
+use crate::manifest::Checkpoint;
 use crate::options::Options;
 use crate::repair::{self, Cut};
 use crate::replay::{Recovered, Walk};
@@ -24,6 +28,11 @@ pub struct Store<D: Disk> {
     disk: D,
     options: Options,
     identity: Identity,
+    checkpoints: Checkpoints,
+    /// What is wrong with a manifest that was passed over.
+    passed_over: Vec<PassedOver>,
+    /// There once it was asked for.
+    base: Option<Base>,
     /// There once the log was replayed.
     log: Option<Log<D::File>>,
     /// The generation that must begin before the next commit.
@@ -55,20 +64,62 @@ impl<D: Disk> Store<D> {
             directory::create_identity(&mut disk, &options)?
         };
         let segments = directory::remove_unfinished(&mut disk)?;
-        if segments == 0 && identity.term == Term(0) {
+        let (manifest, passed_over) = checkpoint::load_from(&disk, identity.cluster)?;
+        if segments == 0 && identity.term == Term(0) && manifest.checkpoints.is_empty() {
             directory::create_log(&mut disk, options.shape(identity.cluster).first_segment())?;
         }
         Ok(Self {
+            checkpoints: Checkpoints::new(manifest, &options),
             disk,
             options,
             identity,
+            passed_over,
+            base: None,
             log: None,
             pending: None,
             leading: false,
         })
     }
 
-    /// Hands out every record in order, and gets ready for [`begin_term`](Self::begin_term).
+    /// Takes the heap back to checkpoint `to`, or the newest one: a new checkpoint repeats it, the log
+    /// begins anew behind that, and a new generation is due, so that nobody takes what follows for
+    /// what was there. After a crash the heap has gone back or is as it was.
+    ///
+    /// Checkpoints of what is abandoned stay until newer ones take their places.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; the heap is then as it was.
+    ///
+    /// # Panics
+    /// If the [`base`](Self::base) was asked for before.
+    pub fn go_back(&mut self, to: Option<CheckpointId>) -> Result<Checkpoint, RestoreError> {
+        assert!(self.base.is_none(), "it is decided where to start from");
+        let shape = self.options.shape(self.identity.cluster);
+        let way = self
+            .checkpoints
+            .prepare_to_go_back(&mut self.disk, to, &shape)?;
+        let cuts = self.checkpoints().iter().map(|known| known.cut.generation);
+        let used = cuts.fold(self.identity.generation, Generation::max);
+        let identity = Identity {
+            generation: used.next(),
+            ..self.identity
+        };
+        self.replace_identity(identity)
+            .map_err(RestoreError::Identity)?;
+        self.checkpoints.go_back(&mut self.disk, way)
+    }
+
+    /// The checkpoint to start from: the newest that is whole.
+    pub fn base(&mut self) -> &Base {
+        self.base.get_or_insert_with(|| {
+            let mut base = self.checkpoints.restore(&self.disk);
+            base.passed_over.splice(0..0, self.passed_over.drain(..));
+            base
+        })
+    }
+
+    /// Hands out every record behind the [`base`](Self::base) in order, and gets ready for
+    /// [`begin_term`](Self::begin_term).
     ///
     /// The write sets share the buffer of their segment; a copy that is kept keeps all of it.
     ///
@@ -86,7 +137,14 @@ impl<D: Disk> Store<D> {
     {
         assert!(self.log.is_none(), "the log is replayed once");
         let same_boot = self.identity.boot == self.options.boot;
-        let mut walk = Walk::new(&self.disk, self.identity.cluster)?;
+        self.base();
+        let base = self.base.as_ref().expect("asked for above");
+        checkpoint::begin_log(&mut self.disk, base)?;
+        if base.begins_log() && base.passed_over.is_empty() {
+            // A crash may have left the log of what was abandoned.
+            self.checkpoints.remove_garbage(&mut self.disk);
+        }
+        let mut walk = Walk::new(&self.disk, self.identity.cluster, base)?;
         let stop = walk.run(&mut apply)?;
         let verdict = repair::judge(&mut walk, stop, same_boot, self.identity.term)?;
         let Walk {
@@ -101,6 +159,7 @@ impl<D: Disk> Store<D> {
             index: walk.index,
             bytes: walk.segment_bytes,
             at: walk.at,
+            last_at: walk.last_at,
             newest: walk.newest,
             same_boot,
             segment: walk.into_last_segment(),
@@ -110,15 +169,19 @@ impl<D: Disk> Store<D> {
             index,
             bytes: segment_bytes,
             at,
+            last_at,
             ..
         } = cut;
         // An earlier process may have left them in the kernel's cache.
         let unsynced = first..index;
+        // What another boot reads came from the disk.
+        let synced = if same_boot { synced } else { last.number };
         let end = End {
             file,
             index,
             bytes: segment_bytes,
             at,
+            last_at,
             last,
             synced,
             unsynced,
@@ -146,7 +209,8 @@ impl<D: Disk> Store<D> {
     /// its record is on disk, which is before its first commit.
     fn generation_due(&self, last: &Stamp, complete: bool) -> Option<Generation> {
         let recorded = self.identity.generation;
-        let lost = !complete && self.identity.durability == Durability::Memory;
+        let memory = self.identity.durability == Durability::Memory;
+        let lost = memory && !complete && self.was_led();
         if lost && !canary::strikes(Canary::ReuseNumber) {
             // A generation that was recorded may have answered commits on the boot that ended,
             // although its own record is lost: its name is used up.
@@ -280,6 +344,123 @@ impl<D: Disk> Store<D> {
         log.sync(&mut self.disk)
     }
 
+    /// Begins to bring everything appended so far on disk, and returns at once. While a sync is
+    /// under way, another one is remembered, and begins when [`poll_sync`](Self::poll_sync) has
+    /// answered for the first.
+    ///
+    /// # Errors
+    /// [`AppendError::Failed`] if a sync failed before.
+    pub fn start_sync(&mut self) -> Result<(), AppendError> {
+        let log = self.log.as_mut().expect("the log is replayed first");
+        log.start_sync(&mut self.disk)
+    }
+
+    /// Answers, once for each sync in the background that has ended, the newest commit that is on
+    /// disk now. Costs next to nothing while none has.
+    ///
+    /// # Errors
+    /// [`AppendError::Failed`] as for [`sync`](Self::sync), now and ever after.
+    pub fn poll_sync(&mut self) -> Option<Result<CommitNumber, AppendError>> {
+        let log = self.log.as_mut().expect("the log is replayed first");
+        log.poll_sync(&mut self.disk)
+    }
+
+    /// Whether a sync is under way in the background.
+    #[must_use]
+    pub fn is_syncing(&self) -> bool {
+        self.log().is_syncing()
+    }
+
+    /// The newest commit known to be on disk: what a loss of power cannot take back.
+    #[must_use]
+    pub fn synced(&self) -> CommitNumber {
+        self.log().synced()
+    }
+
+    /// The checkpoints there are, oldest first; the last one is the newest.
+    #[must_use]
+    pub fn checkpoints(&self) -> &[Checkpoint] {
+        &self.checkpoints.manifest().checkpoints
+    }
+
+    /// Reads pages as of the newest checkpoint, on any thread.
+    #[must_use]
+    pub fn stored_pages(&self) -> StoredPages {
+        self.checkpoints.stored_pages(&self.disk)
+    }
+
+    /// Begins a checkpoint of all that was appended; its pages follow, unless it folds the log.
+    ///
+    /// # Panics
+    /// If one is running, or the cut is not the end of the log.
+    pub fn begin_checkpoint(&mut self, cut: CheckpointCut) -> CheckpointId {
+        assert_eq!(cut.stamp, self.last(), "the cut is where the log ends");
+        let position = self.log().position();
+        self.checkpoints.begin(&mut self.disk, cut, position)
+    }
+
+    /// Whether a checkpoint is being taken.
+    #[must_use]
+    pub fn is_checkpointing(&self) -> bool {
+        self.checkpoints.is_running()
+    }
+
+    /// How many pages the running checkpoint takes now, so that few wait for the disk.
+    #[must_use]
+    pub fn checkpoint_room(&self) -> usize {
+        self.checkpoints.room()
+    }
+
+    /// Adds pages, as of the cut, to the running checkpoint. Each comes once.
+    ///
+    /// # Panics
+    /// If none is running, or [`finish_checkpoint`](Self::finish_checkpoint) was called.
+    pub fn add_to_checkpoint(&mut self, pages: Vec<CollectedPage>) {
+        self.checkpoints.add(&mut self.disk, pages);
+    }
+
+    /// Every page of the running checkpoint was added. Its image is completed in the background, the
+    /// log is brought on disk through the cut, and then the checkpoint is published.
+    ///
+    /// # Errors
+    /// [`AppendError::Failed`] if the log failed before.
+    ///
+    /// # Panics
+    /// If none is running, or this was called before.
+    pub fn finish_checkpoint(&mut self) -> Result<(), AppendError> {
+        self.checkpoints.finish(&mut self.disk);
+        self.start_sync()
+    }
+
+    /// Lets the running checkpoint go on; answers what became of it, once. The driver also asks for
+    /// [`poll_sync`](Self::poll_sync).
+    pub fn poll_checkpoint(&mut self) -> Option<Result<Checkpoint, CheckpointError>> {
+        let log = self.log.as_mut().expect("the log is replayed first");
+        let outcome = self
+            .checkpoints
+            .poll(&mut self.disk, |position| log.is_synced(position))?;
+        if outcome.is_ok() {
+            log.forget_before(self.checkpoints.log_needed_from());
+            self.checkpoints.remove_garbage(&mut self.disk);
+        }
+        Some(outcome)
+    }
+
+    /// Writes down that `image` is damaged: the next opening passes over every checkpoint made of it,
+    /// and starts from an older one and the log behind that. To be called before this process ends,
+    /// for it cannot go on with pages that it cannot read.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    pub fn condemn(&mut self, image: CheckpointId) -> io::Result<()> {
+        self.checkpoints.condemn(&mut self.disk, image)
+    }
+
+    /// Waits until all work in the background is done.
+    pub fn drain(&mut self) {
+        self.disk.drain();
+    }
+
     /// Ends the leadership in order: nothing of the log is missing on any later boot.
     ///
     /// # Errors
@@ -308,6 +489,14 @@ impl<D: Disk> Store<D> {
         self.identity.cluster
     }
 
+    /// Whether commits may have been answered from this store, as is not so before the
+    /// [first term](Self::begin_term) of one that is new or imported. If not, none is missing, even
+    /// where a [generation must begin](Recovered::new_generation).
+    #[must_use]
+    pub fn was_led(&self) -> bool {
+        self.identity.was_led()
+    }
+
     /// What this opening promises for an answered commit.
     #[must_use]
     pub fn durability(&self) -> Durability {
@@ -329,15 +518,17 @@ impl<D: Disk> Store<D> {
     }
 
     fn write_identity(&mut self, identity: Identity) -> Result<(), AppendError> {
-        self.disk
-            .replace(identity::NAME, &identity.encode())
-            .map_err(|cause| {
-                AppendError::Identity(Failure {
-                    doing: "replacing",
-                    path: self.disk.path(identity::NAME),
-                    cause: Arc::new(cause),
-                })
-            })?;
+        self.replace_identity(identity)
+            .map_err(AppendError::Identity)
+    }
+
+    fn replace_identity(&mut self, identity: Identity) -> Result<(), Failure> {
+        let replaced = self.disk.replace(identity::NAME, &identity.encode());
+        replaced.map_err(|cause| Failure {
+            doing: "replacing",
+            path: self.disk.path(identity::NAME),
+            cause: Arc::new(cause),
+        })?;
         self.identity = identity;
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use common::{Error, Led, commit, fill, lead, led, left, mix, options};
@@ -31,6 +31,8 @@ fn run(machine: &Machine, durability: Durability) -> Done {
     let Ok(Led { mut store, .. }) = lead(machine.disk(), options(durability, 1)) else {
         return done;
     };
+    machine.set_sync_polls(2);
+    let mut begun = None;
     done.records.push(Record {
         stamp: store.last(),
         body: Body::Term,
@@ -52,7 +54,18 @@ fn run(machine: &Machine, durability: Durability) -> Done {
             return done;
         }
         done.appended = done.records.len();
-        if round % 7 == 6 {
+        if round % 5 == 3 {
+            begun = match store.start_sync() {
+                Ok(()) => begun.or(Some(done.appended)),
+                Err(_) => return done,
+            };
+        }
+        match store.poll_sync() {
+            Some(Ok(_)) => done.promised = done.promised.max(begun.take().expect("one was begun")),
+            Some(Err(_)) => return done,
+            None => {}
+        }
+        if round % 13 == 12 {
             match store.sync() {
                 Ok(_) => done.promised = done.records.len(),
                 Err(_) => return done,
@@ -148,6 +161,8 @@ enum Event {
     Commit(usize),
     Left,
     Sync,
+    StartSync,
+    PollSync,
     Maintain,
     Kill,
     CloseClean,
@@ -174,6 +189,8 @@ fn event() -> impl Strategy<Value = Event> {
         12 => (1..1500_usize).prop_map(Event::Commit),
         2 => Just(Event::Left),
         4 => Just(Event::Sync),
+        4 => Just(Event::StartSync),
+        8 => Just(Event::PollSync),
         6 => Just(Event::Maintain),
         1 => Just(Event::Kill),
         1 => Just(Event::CloseClean),
@@ -189,6 +206,8 @@ struct Model {
     store: Option<Store<SimulatedDisk>>,
     records: Vec<Record>,
     promised: usize,
+    /// How much the sync in the background covers, and the one that is to follow it.
+    syncing: VecDeque<usize>,
     /// What was ever answered under a generation and a number.
     answered: BTreeMap<(Generation, u64), WriteSet>,
 }
@@ -202,6 +221,7 @@ impl Model {
             store: None,
             records: Vec::new(),
             promised: 0,
+            syncing: VecDeque::new(),
             answered: BTreeMap::new(),
         };
         model.reopen(true);
@@ -228,6 +248,24 @@ impl Model {
                 );
                 self.promised = self.records.len();
                 self.answer();
+            }
+            Event::StartSync => {
+                store.start_sync().expect("the disk is sound");
+                self.syncing.truncate(1);
+                self.syncing.push_back(self.records.len());
+            }
+            Event::PollSync => {
+                if let Some(synced) = store.poll_sync() {
+                    let synced = synced.expect("the disk is sound");
+                    assert_eq!(synced, store.synced());
+                    let covered = self.syncing.pop_front().expect("one was begun");
+                    self.promised = self.promised.max(covered);
+                    // The next one begins only now, and covers what was appended meanwhile.
+                    self.syncing
+                        .iter_mut()
+                        .for_each(|next| *next = self.records.len());
+                    self.answer_through(self.promised);
+                }
             }
             Event::Maintain => drop(store.maintain(Duration::ZERO).clone()),
             Event::Kill => {
@@ -283,9 +321,13 @@ impl Model {
         self.boot += 1;
     }
 
-    /// Notes every commit logged so far as answered, once and for all.
     fn answer(&mut self) {
-        for record in &self.records {
+        self.answer_through(self.records.len());
+    }
+
+    /// Notes every commit among the first `count` records as answered, once and for all.
+    fn answer_through(&mut self, count: usize) {
+        for record in &self.records[..count] {
             if let Body::Commit { writes, .. } = &record.body {
                 let key = (record.stamp.generation, record.stamp.number.0);
                 let before = self.answered.insert(key, writes.clone());
@@ -299,6 +341,7 @@ impl Model {
 
     /// Opens again; `all` says that nothing may be missing.
     fn reopen(&mut self, all: bool) {
+        self.syncing.clear();
         let led = lead(self.machine.disk(), options(self.durability, self.boot))
             .unwrap_or_else(|error| panic!("{error:?}"));
         let promised = if all {
@@ -355,9 +398,11 @@ proptest! {
     #[test]
     fn whatever_happens_no_promise_is_broken(
         durable: bool,
+        sync_polls in 0..3_u32,
         events in proptest::collection::vec(event(), 1..60),
     ) {
         let mut model = Model::new(if durable { Durable } else { Memory });
+        model.machine.set_sync_polls(sync_polls);
         for event in &events {
             model.step(event);
         }
@@ -431,6 +476,80 @@ fn a_failed_sync_ends_the_store_and_says_why() {
         3,
         "a restart goes on"
     );
+}
+
+#[test]
+fn a_sync_in_the_background_covers_what_was_there_when_it_began() {
+    let machine = Machine::new();
+    machine.set_sync_polls(2);
+    let Led { mut store, .. } = led(&machine, Memory, 1);
+    let before = fill(&mut store, 20, 500).len();
+    store.start_sync().expect("the disk is sound");
+    fill(&mut store, 3, 500);
+    assert!(store.poll_sync().is_none() && store.poll_sync().is_none());
+    assert_eq!(store.synced().0, 0);
+    let synced = store.poll_sync().expect("it has ended");
+    assert_eq!(synced.expect("the disk is sound").0, before as u64);
+    assert!(store.poll_sync().is_none(), "it is told once");
+    drop(store);
+    machine.power_cut(Granularity::Word, |_, _| false);
+    let records = led(&machine, Memory, 2).records;
+    assert_eq!(records.len(), before + 1, "and the term");
+}
+
+#[test]
+fn a_sync_that_is_asked_for_during_another_one_follows_it() {
+    let machine = Machine::new();
+    machine.set_sync_polls(1);
+    let Led { mut store, .. } = led(&machine, Memory, 1);
+    for _ in 0..3 {
+        fill(&mut store, 1, 10);
+        store.start_sync().expect("the disk is sound");
+    }
+    let outcomes: Vec<u64> = (0..10)
+        .filter_map(|_| store.poll_sync())
+        .map(|synced| synced.expect("the disk is sound").0)
+        .collect();
+    assert_eq!(outcomes, [1, 3]);
+}
+
+#[test]
+fn a_failed_sync_in_the_background_ends_the_store() {
+    let machine = Machine::new();
+    machine.set_sync_polls(1);
+    let Led { mut store, .. } = led(&machine, Memory, 1);
+    fill(&mut store, 2, 10);
+    machine.fail_syncs(true);
+    store.start_sync().expect("it only begins");
+    assert!(store.poll_sync().is_none());
+    assert!(matches!(
+        store.poll_sync(),
+        Some(Err(AppendError::Failed(_)))
+    ));
+    machine.fail_syncs(false);
+    assert!(matches!(store.sync(), Err(AppendError::Failed(_))));
+    assert!(matches!(store.start_sync(), Err(AppendError::Failed(_))));
+    assert_eq!(store.synced().0, 0);
+}
+
+#[test]
+fn a_sync_waits_for_the_one_in_the_background_and_shares_its_fate() {
+    let machine = Machine::new();
+    machine.set_sync_polls(1000);
+    let Led { mut store, .. } = led(&machine, Memory, 1);
+    fill(&mut store, 2, 10);
+    store.start_sync().expect("it only begins");
+    fill(&mut store, 2, 10);
+    assert_eq!(store.sync().expect("the disk is sound").0, 4);
+    let ended = store.poll_sync().expect("it was waited for");
+    assert_eq!(ended.expect("the disk is sound").0, 4, "never goes back");
+    store.start_sync().expect("it only begins");
+    machine.fail_syncs(true);
+    assert!(matches!(store.sync(), Err(AppendError::Failed(_))));
+    assert!(matches!(
+        store.poll_sync(),
+        Some(Err(AppendError::Failed(_)))
+    ));
 }
 
 #[test]

@@ -62,6 +62,31 @@ fn what_was_appended_is_replayed_in_both_modes() {
 }
 
 #[test]
+fn a_sync_in_the_background_covers_retired_segments_and_wakes_who_waits() {
+    for durability in [Memory, Durable] {
+        let directory = directory();
+        let (wake, woken) = std::sync::mpsc::channel();
+        let disk = RealDisk::new(directory.path().join("s")).on_done(move || {
+            // Nobody listens any more when the store is dropped.
+            let _ = wake.send(());
+        });
+        let Led { mut store, .. } = lead(disk, options(durability, 1)).expect("leads");
+        fill_and_settle(&mut store, 30);
+        store.start_sync().expect("the log is open");
+        fill_and_settle(&mut store, 10);
+        let synced = loop {
+            woken.recv().expect("every end of a sync wakes");
+            if let Some(synced) = store.poll_sync() {
+                break synced.expect("the disk is sound");
+            }
+        };
+        assert_eq!((synced.0, store.synced().0), (30, 30));
+        store.start_sync().expect("the log is open");
+        assert_eq!(store.sync().expect("the disk is sound").0, 40);
+    }
+}
+
+#[test]
 fn large_commits_fit_the_default_segments() {
     let directory = directory();
     let options = Options {

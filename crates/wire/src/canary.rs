@@ -54,6 +54,8 @@ canaries! {
     ServeNewer = "serve-newer", one in 20;
     /// In durable mode, a commit counts as logged before it is on disk.
     AnswerBeforeLog = "answer-before-log", one in 20;
+    /// A station is told that the newest commit is durable before it is on disk.
+    EarlyDurable = "early-durable", one in 20;
     /// After a restart that lost answered commits no generation begins: their numbers are used anew.
     ReuseNumber = "reuse-number", one in 3;
     /// The leader serves a page and forgets to write down who holds it.
@@ -68,6 +70,8 @@ canaries! {
     AcceptOldLife = "accept-old-life", one in 1;
     /// A station that has seen commits which a new generation took back is let in with its pages.
     StaleGeneration = "stale-generation", one in 1;
+    /// A station whose heap was rolled back keeps its pages in its next life.
+    RollbackForgetsCache = "rollback-forgets-cache", one in 1;
     /// Own bytes that were set aside, while changes of others went beneath, are not put back.
     LoseMerge = "lose-merge", one in 20;
     /// A backlog that collapses loses a line.
@@ -92,8 +96,16 @@ canaries! {
     ForgetUndo = "forget-undo", one in 20;
     /// An activity's results are put into the heap although its claim has passed to somebody else.
     RunTwice = "run-twice", one in 1;
+    /// An entry of an outbox is delivered before it is durable.
+    DeliverEarly = "deliver-early", one in 1;
     /// A block is handed out and not marked, so that it is handed out again.
     DoubleAlloc = "double-alloc", one in 20;
+    /// A page about to change is not copied although a checkpoint has yet to collect it.
+    ForgetCopy = "forget-copy", one in 20;
+    /// A checkpoint is named in the manifest before its image is on disk.
+    ManifestBeforeFsync = "manifest-before-fsync", one in 3;
+    /// The log behind the older of the two newest checkpoints is removed.
+    DropLogEarly = "drop-log-early", one in 1;
 }
 
 impl Canary {

@@ -28,7 +28,7 @@ use crate::ids::ClusterId;
 /// Begins every connection; tells a stranger's protocol from ours.
 pub const MAGIC: [u8; 8] = *b"PLURIX\r\n";
 /// The version of everything in this crate that travels; peers must be equal.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A number drawn for one connection.
 pub type Nonce = [u8; 16];
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn the_words_that_all_versions_share_keep_their_bytes() {
         let hello = framed(&HELLO);
-        assert_eq!(hello[4..13], *b"PLURIX\r\n\x04");
+        assert_eq!(hello[4..13], *b"PLURIX\r\n\x05");
         let why = Rejection::Version {
             ours: 1,
             theirs: 300,

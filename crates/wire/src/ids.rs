@@ -76,6 +76,10 @@ number!(
     StreamSequence(u64), "b"
 );
 number!(
+    /// A checkpoint of one store, from 1; the image written for it has the same number.
+    CheckpointId(u32), "k"
+);
+number!(
     /// Page index in the heap: the page's offset divided by [`PAGE_BYTES`].
     PageNumber(u32), "p"
 );

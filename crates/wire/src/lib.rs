@@ -11,6 +11,7 @@
 //!   the leader, into the log, and on to the holders.
 //! - [`message`]: what stations and the leader say.
 //! - [`record`]: what the commit log holds.
+//! - [`redo`]: what it writes to pages that are not in memory.
 //! - [`handshake`]: the first words on a connection.
 //! - [`frame`]: how a message becomes bytes on a stream.
 //! - [`canary`]: bugs planted on purpose, in builds that ask for them.
@@ -21,6 +22,7 @@ pub mod handshake;
 pub mod ids;
 pub mod message;
 pub mod record;
+pub mod redo;
 pub mod write_set;
 
 pub use ids::*;

@@ -39,6 +39,8 @@ pub enum ToLeader {
     Status,
     /// Asks the leader to end in order; needs no session.
     Shutdown,
+    /// Asks for a checkpoint of everything committed before; needs no session.
+    Checkpoint,
 }
 
 /// What a new incarnation tells of itself.
@@ -120,6 +122,12 @@ pub enum Request {
     },
     /// Answer with [`Item::Latest`]: the station wants a snapshot no older than this request.
     Latest,
+    /// Tell soon when everything through this commit, which the station has seen, is durable: by a
+    /// batch of the stream, at once if it is.
+    Durable {
+        /// The commit.
+        through: CommitNumber,
+    },
     /// The station is alive.
     Heartbeat,
     /// The station ends in order.
@@ -164,6 +172,8 @@ pub enum ToStation {
     Status(Box<Status>),
     /// The answer to [`ToLeader::Shutdown`]: the log ends with a clean mark.
     Stopping,
+    /// The answer to [`ToLeader::Checkpoint`], once it is on disk, or why it could not be taken.
+    Checkpointed(Result<Box<CheckpointStatus>, String>),
 }
 
 /// The beginning of a session, also after a resume.
@@ -266,6 +276,9 @@ pub struct Batch {
     /// No item tells of a later commit than this, nor does it ever go back. With `last` set, the
     /// station has been told everything of its pages through this commit.
     pub through: CommitNumber,
+    /// A loss of power of the page server's machine cannot take back anything through this commit.
+    /// It never goes back while the term lasts; of a later leadership, what was told before holds.
+    pub durable: CommitNumber,
     /// Unset if the following batch must be applied together with this one.
     pub last: bool,
     /// What happened, in order.
@@ -348,6 +361,35 @@ pub struct Lines {
     pub writes: WriteSet,
 }
 
+/// A checkpoint on the page server's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct CheckpointStatus {
+    /// Its number.
+    pub id: u32,
+    /// The generation of its cut,
+    pub generation: u32,
+    /// the leadership that made the newest commit in it,
+    pub term: u64,
+    /// and that commit.
+    pub commit: u64,
+    /// How its pages were collected, in a word.
+    pub strategy: String,
+    /// When it was complete, in milliseconds since 1970.
+    pub taken_at_ms: u64,
+    /// From the cut to its completion, in microseconds.
+    pub took_us: u64,
+    /// Pages of the heap that it holds with the images before it.
+    pub pages: u64,
+    /// Pages written because they had changed.
+    pub changed: u64,
+    /// Pages written because the images that held them are being emptied.
+    pub carried: u64,
+    /// Length of its image, in bytes.
+    pub bytes: u64,
+    /// Images that it is made of.
+    pub images: u64,
+}
+
 impl Message for ToLeader {
     fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
         match self {
@@ -356,10 +398,11 @@ impl Message for ToLeader {
                 Request::Fetch { .. }
                 | Request::Drop { .. }
                 | Request::Latest
+                | Request::Durable { .. }
                 | Request::Heartbeat
                 | Request::Leave => {}
             },
-            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown => {}
+            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {}
         }
     }
 
@@ -370,10 +413,13 @@ impl Message for ToLeader {
                 Request::Fetch { .. }
                 | Request::Drop { .. }
                 | Request::Latest
+                | Request::Durable { .. }
                 | Request::Heartbeat
                 | Request::Leave => Ok(()),
             },
-            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown => Ok(()),
+            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {
+                Ok(())
+            }
         }
     }
 }
@@ -457,6 +503,8 @@ pub struct Status {
     pub generation: u32,
     /// The newest commit.
     pub commit: u64,
+    /// The newest commit that a loss of power of the page server's machine cannot take back.
+    pub durable: u64,
     /// `memory` or `durable`.
     pub durability: String,
     /// Size of the heap, in bytes.
@@ -471,6 +519,15 @@ pub struct Status {
     pub log_full: u64,
     /// Pages served in this term.
     pub fetches: u64,
+    /// Where this generation began: the commit that the heap went back to, if it ever did.
+    pub cut: u64,
+    /// The most commits that a station is known to have seen and the heap has not, since it went
+    /// back.
+    pub lost: u64,
+    /// The newest checkpoint on disk, if there is one.
+    pub checkpoint: Option<CheckpointStatus>,
+    /// Pages that the page server has in memory.
+    pub cached_pages: u64,
     /// Bytes the log takes on disk.
     pub log_bytes: u64,
     /// Milliseconds since this term began.
@@ -501,96 +558,4 @@ pub struct StationStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::frame;
-    use crate::write_set::WriteSetBuilder;
-
-    fn writes(page: u32) -> WriteSet {
-        let mut builder = WriteSetBuilder::new();
-        builder.push(PageNumber(page), page as usize, &[page as u8; 30]);
-        builder.finish()
-    }
-
-    fn delta(page: u32) -> Delta {
-        Delta {
-            number: CommitNumber(u64::from(page)),
-            writes: writes(page),
-        }
-    }
-
-    fn page(page: u32, content: Content, since: Vec<Delta>) -> Item {
-        Item::Page(Box::new(Page {
-            page: PageNumber(page),
-            base: CommitNumber(1),
-            held_from: CommitNumber(2),
-            content,
-            since,
-        }))
-    }
-
-    fn batch(items: Vec<Item>) -> ToStation {
-        ToStation::Batch(Batch {
-            term: Term(1),
-            generation: Generation(2),
-            sequence: StreamSequence(3),
-            through: CommitNumber(4),
-            last: true,
-            items,
-        })
-    }
-
-    /// Each byte string must come back where it was, or a page would get another's bytes.
-    #[test]
-    fn every_byte_string_comes_back_to_its_place() {
-        let batch = batch(vec![
-            Item::Delta(delta(1)),
-            page(2, Content::Zero, vec![delta(3)]),
-            Item::Latest,
-            page(
-                4,
-                Content::Bytes(vec![4; 4096].into()),
-                vec![delta(5), delta(6)],
-            ),
-            Item::Lines(Box::new(Lines {
-                number: CommitNumber(7),
-                writes: writes(7),
-            })),
-            Item::Delta(Delta {
-                number: CommitNumber(8),
-                writes: WriteSet::default(),
-            }),
-            page(9, Content::Bytes(vec![9; 4096].into()), Vec::new()),
-        ]);
-        let commit = ToLeader::Request {
-            incarnation: Incarnation(1),
-            generation: Generation(2),
-            request: Request::Commit(Commit {
-                sequence: CommitSequence(3),
-                acknowledged: CommitSequence(2),
-                snapshot: CommitNumber(4),
-                reads: Vec::new(),
-                writes: writes(5),
-            }),
-        };
-        let (mut down, mut up) = (Vec::new(), Vec::new());
-        frame::encode(&batch, &mut down).unwrap();
-        frame::encode(&commit, &mut up).unwrap();
-        assert_eq!(frame::decode::<ToStation>(&down).unwrap(), batch);
-        assert_eq!(frame::decode::<ToLeader>(&up).unwrap(), commit);
-    }
-
-    #[test]
-    fn a_malformed_write_set_is_refused() {
-        let mut frame = Vec::new();
-        frame::encode(&batch(vec![Item::Delta(delta(1))]), &mut frame).unwrap();
-        // The number of runs of its only section.
-        let at = frame.len() - 30 - 4 - 4;
-        frame[at] = 0;
-        let decoded = frame::decode::<ToStation>(&frame);
-        assert!(
-            matches!(decoded, Err(Error::WriteSet { .. })),
-            "{decoded:?}"
-        );
-    }
-}
+mod tests;

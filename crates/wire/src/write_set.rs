@@ -16,7 +16,7 @@
 use bytes::Bytes;
 
 use crate::Error;
-use crate::ids::{LineMask, PAGE_BYTES, PageNumber};
+use crate::ids::{LineMask, PAGE_BYTES, PageBytes, PageNumber};
 
 const SECTION_HEADER: usize = 8;
 const RUN_HEADER: usize = 4;
@@ -163,6 +163,13 @@ impl<'a> Section<'a> {
                 bytes,
             }
         })
+    }
+
+    /// Writes the new bytes into a copy of the page changed.
+    pub fn apply(&self, page: &mut PageBytes) {
+        for run in self.runs() {
+            page[usize::from(run.offset)..][..run.bytes.len()].copy_from_slice(run.bytes);
+        }
     }
 
     /// The lines that the runs touch.

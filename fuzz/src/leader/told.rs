@@ -160,7 +160,5 @@ impl History {
 /// Lays what `writes` says of `page` over its bytes.
 fn lay(image: &mut PageBytes, page: PageNumber, writes: &WriteSet) {
     let sections = writes.sections().filter(|section| section.page() == page);
-    for run in sections.flat_map(|section| section.runs()) {
-        image[usize::from(run.offset)..][..run.bytes.len()].copy_from_slice(run.bytes);
-    }
+    sections.for_each(|section| section.apply(image));
 }

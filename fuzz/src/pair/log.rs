@@ -109,9 +109,7 @@ impl Log {
         let mut image = [0; PAGE_BYTES];
         for (_, writes) in &self.commits(generation)[..number.0 as usize] {
             for section in writes.sections().filter(|section| section.page() == page) {
-                for run in section.runs() {
-                    image[usize::from(run.offset)..][..run.bytes.len()].copy_from_slice(run.bytes);
-                }
+                section.apply(&mut image);
             }
         }
         image[at..at + length].to_vec()

@@ -1,5 +1,7 @@
 //! A station's process: a program that reads and writes eight bytes at a time.
 
+use std::sync::Arc;
+
 use plurix_memory::{AccessError, HeapMemory};
 use plurix_protocol::leader::Leader;
 use plurix_protocol::station::{Miss, Outcome, Settings, Station};
@@ -233,10 +235,11 @@ impl Member {
     /// Everything that is in memory is what the leader has.
     pub(super) fn compare(&mut self, leader: &Leader) {
         for page in self.memory.present_pages().collect::<Vec<_>>() {
-            let zero = [0; PAGE_BYTES];
-            let expected = leader.page(page).unwrap_or(&zero);
+            let expected = leader
+                .page(page)
+                .unwrap_or_else(|| Arc::new([0; PAGE_BYTES]));
             let found = self.memory.page_bytes(page).expect("a present page");
-            assert!(found == expected, "page {page} differs from the leader's");
+            assert!(*found == *expected, "page {page} differs from the leader's");
         }
     }
 }

@@ -43,6 +43,7 @@ impl Hostile {
             13 => self.welcome(input, station),
             14 => ToStation::Refused(refusal(input)),
             _ if input.rarely(2) => ToStation::Stopping,
+            _ if input.rarely(4) => ToStation::Checkpointed(Ok(Box::default())),
             _ => ToStation::Status(Box::default()),
         }
     }
@@ -74,6 +75,7 @@ impl Hostile {
             generation: generation(input, station),
             sequence: StreamSequence(sequence),
             through: CommitNumber(self.through),
+            durable: CommitNumber(input.near(self.through)),
             last: !input.rarely(4),
             items: (0..input.below(4))
                 .map(|_| self.item(input, station))

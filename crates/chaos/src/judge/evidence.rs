@@ -1,6 +1,7 @@
 //! What a run has left behind: the histories of its workers, and the page server's log.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -176,7 +177,7 @@ pub(super) struct Files(BTreeMap<PathBuf, Reader>);
 impl Files {
     /// What has been added to those in `directory`.
     pub(super) fn news(&mut self, directory: &Path) -> Result<Vec<Life>> {
-        for entry in std::fs::read_dir(directory).context("cannot list the histories")? {
+        for entry in fs::read_dir(directory).context("cannot list the histories")? {
             let path = entry?.path();
             let reader = Reader::new(path.clone());
             self.0.entry(path).or_insert(reader);
@@ -195,8 +196,15 @@ impl Files {
     }
 }
 
-/// All records of the log in `heap`, a copy of a heap's directory: to open it changes it.
+/// All records of the log in `heap`, a copy of a heap's directory: to open it changes it. Checkpoints
+/// are left out, so that the log is read from its first record.
 pub(super) fn records(heap: &Path) -> Result<Vec<Record>> {
+    for name in ["manifest.0", "manifest.1"] {
+        let manifest = heap.join(name);
+        if manifest.exists() {
+            fs::remove_file(manifest)?;
+        }
+    }
     let options = Options::new(HEAP_BYTES, ClusterId::default(), boot_id()?);
     let mut store = Store::create_or_open(RealDisk::new(heap), options)?;
     let mut records = Vec::new();

@@ -7,7 +7,9 @@ use rustix::process::Signal;
 
 use super::event::{CoordinatorEvent, Event, ProcessEvent};
 use super::plan::Who;
+use super::probe::Probe;
 use super::supervisor::Supervisor;
+use crate::told::Told;
 
 /// The coordinator may be in the middle of a computation.
 const COORDINATOR_GRACE: Duration = Duration::from_millis(500);
@@ -18,6 +20,7 @@ const SERVER_GRACE: Duration = Duration::from_secs(10);
 
 impl Supervisor {
     pub(super) fn end(&mut self) {
+        self.probe.iter().for_each(Probe::end);
         if self.is_coordinated {
             if let Some(interrupt) = &self.interrupt {
                 interrupt.interrupt();
@@ -65,14 +68,23 @@ impl Supervisor {
                 Ok(Event::Coordinator(CoordinatorEvent::Finished(_))) => {
                     self.is_coordinated = false;
                 }
-                Ok(Event::Coordinator(_)) => {}
+                Ok(Event::Coordinator(_) | Event::Probe { .. }) => {}
                 Ok(Event::Process {
                     who,
                     life,
                     what: ProcessEvent::Ended,
                     ..
                 }) => self.bury(who, life),
-                Ok(Event::Process { .. }) => {}
+                Ok(Event::Process {
+                    who,
+                    what: ProcessEvent::Line(line),
+                    ..
+                }) => {
+                    if let Ok(Told::Event(event)) = serde_json::from_str(&line) {
+                        self.record.told(who, &event);
+                        self.tally.checkpoints.told(&event);
+                    }
+                }
             }
         }
         true
@@ -82,9 +94,11 @@ impl Supervisor {
         let Some(slot) = self.slots.get_mut(&who) else {
             return;
         };
-        if let Some(process) = slot.process.take_if(|process| process.life == life)
-            && let Err(error) = process.wait()
-        {
+        let Some(process) = slot.process.take_if(|process| process.life == life) else {
+            return;
+        };
+        self.record.ended(who);
+        if let Err(error) = process.wait() {
             self.view
                 .line(format_args!("cannot wait for the end of {who}: {error}"));
         }

@@ -17,6 +17,12 @@ pub(super) enum Event {
         what: ProcessEvent,
     },
     Coordinator(CoordinatorEvent),
+    /// The leader was asked how it stands, and has answered.
+    Probe {
+        asked: Instant,
+        at: Instant,
+        status: Box<Status>,
+    },
     /// SIGINT or SIGTERM.
     Stop,
 }

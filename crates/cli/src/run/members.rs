@@ -14,11 +14,13 @@ use anyhow::{anyhow, bail};
 use plurix::net::Address;
 
 use super::event::ProcessEvent;
+use super::kills::Doing;
 use super::plan::Who;
 use super::process::{Process, cause};
 use super::supervisor::Supervisor;
 use super::tally::Death;
 use crate::ready::Ready;
+use crate::told::{MemberEvent, Told};
 use crate::units::show_duration;
 
 /// A process that ends sooner after its start died quickly.
@@ -31,12 +33,28 @@ const QUICK_DEATHS_MAX: u32 = 5;
 pub(super) struct Slot {
     pub(super) process: Option<Process>,
     lives: u32,
-    /// It was killed by plan.
+    /// It was killed on purpose.
     pub(super) is_killed: bool,
+    /// The next process of this place is killed so long after its start.
+    pub(super) again_after: Option<Duration>,
+    /// The present process has said that it is ready.
+    is_ready: bool,
     quick_deaths: u32,
     last_line: String,
     /// What it has not come back from yet: when, and which of the tally.
     death: Option<(Instant, usize)>,
+}
+
+impl Slot {
+    /// What the present process does, that of `who`.
+    pub(super) fn doing(&self, who: Who) -> Doing {
+        match (self.is_ready, who) {
+            (true, Who::Server) => Doing::Leading,
+            (true, Who::Station(_)) => Doing::Working,
+            (false, _) if self.lives > 1 => Doing::Recovering,
+            (false, _) => Doing::Starting,
+        }
+    }
 }
 
 impl Supervisor {
@@ -45,13 +63,20 @@ impl Supervisor {
         let arguments = self.arguments(who)?;
         let slot = self.slots.entry(who).or_default();
         slot.lives += 1;
-        slot.is_killed = false;
+        (slot.is_killed, slot.is_ready) = (false, false);
         slot.last_line.clear();
         let events = self.events.clone();
         let process = Process::start(who, slot.lives, &self.program, &arguments, events);
         let program = self.program.display();
-        slot.process =
-            Some(process.map_err(|error| anyhow!("cannot start {program} for {who}: {error}"))?);
+        let process =
+            process.map_err(|error| anyhow!("cannot start {program} for {who}: {error}"))?;
+        if slot.lives == 1 {
+            self.record.started(who, process.pid(), process.started);
+        }
+        if let Some(after) = slot.again_after.take() {
+            self.successors.push((process.started + after, who));
+        }
+        slot.process = Some(process);
         Ok(())
     }
 
@@ -68,6 +93,9 @@ impl Supervisor {
                 };
                 arguments.push(format!("--listen={listen}").into());
                 arguments.extend(self.options.settings.to_arguments());
+                // Its successors go on from where it was.
+                let is_first = self.server.is_none();
+                arguments.extend(self.options.restore.to_arguments().filter(|_| is_first));
             }
             Who::Station(number) => {
                 arguments.extend(["station".into(), "--json".into()]);
@@ -107,14 +135,24 @@ impl Supervisor {
         match what {
             ProcessEvent::Ended => self.died(who, at)?,
             ProcessEvent::Line(line) => match serde_json::from_str(&line) {
-                Ok(ready) => self.ready(who, at, ready),
-                Err(_) => {
-                    self.view.line(format_args!("{who}: {line}"));
-                    slot.last_line = line;
+                Ok(Told::Ready(ready)) => self.ready(who, at, ready),
+                Ok(Told::Event(event)) => {
+                    self.record.told(who, &event);
+                    self.tally.checkpoints.told(&event);
+                    if let MemberEvent::Notice { text, .. } = event {
+                        self.said(who, text);
+                    }
                 }
+                Err(_) => self.said(who, line),
             },
         }
         Ok(())
+    }
+
+    /// A process has said something that is for people.
+    fn said(&mut self, who: Who, text: String) {
+        self.view.line(format_args!("{who}: {text}"));
+        self.slots.entry(who).or_default().last_line = text;
     }
 
     /// A process has ended: records it and starts its successor.
@@ -124,7 +162,7 @@ impl Supervisor {
         let Some(process) = slot.process.take() else {
             return Ok(());
         };
-        let lived = at.duration_since(process.started);
+        let (lived, pid) = (at.duration_since(process.started), process.pid());
         let cause = cause(process.wait()?);
         let is_quick = lived < QUICK && !slot.is_killed;
         slot.quick_deaths = if is_quick { slot.quick_deaths + 1 } else { 0 };
@@ -152,6 +190,7 @@ impl Supervisor {
                 incarnation: None,
             });
         }
+        self.record.died(who, pid, &cause, slot.is_killed, at);
         let when = since.map_or("before the program was set up".to_owned(), |since| {
             format!("at {:.2} s", since.as_secs_f64())
         });
@@ -165,7 +204,14 @@ impl Supervisor {
             Ready::PageServer(server) => {
                 let (term, records) = (server.term, server.records);
                 let replay = show_duration(server.replay());
-                let told = format!("in term {term}, {records} records replayed in {replay}");
+                let from = match server.checkpoint {
+                    Some(id) => format!("from checkpoint {id}, "),
+                    None => String::new(),
+                };
+                let told = format!("in term {term}: {from}{records} records replayed in {replay}");
+                for passed in &server.passed_over {
+                    self.view.line(format_args!("{who}: warning: {passed}"));
+                }
                 (None, told)
             }
             Ready::Station(station) => {
@@ -173,7 +219,11 @@ impl Supervisor {
                 (Some(incarnation), format!("as incarnation i{incarnation}"))
             }
         };
-        let death = self.slots.entry(who).or_default().death.take();
+        let slot = self.slots.entry(who).or_default();
+        slot.is_ready = true;
+        let death = slot.death.take();
+        let pid = slot.process.as_ref().map(Process::pid);
+        self.record.ready(who, pid, &ready, at);
         if let Some((died, index)) = death {
             let after = at.duration_since(died);
             let death = &mut self.tally.deaths[index];
@@ -183,9 +233,17 @@ impl Supervisor {
             self.view
                 .line(format_args!("{who} is back after {after} {told}"));
         }
+        let term = match &ready {
+            Ready::PageServer(server) => server.term,
+            Ready::Station(_) => self.server.as_ref().map_or(0, |server| server.term),
+        };
+        self.kills.back(who, at, &ready, term);
         if let Ready::PageServer(server) = ready {
             if self.server.is_none() {
                 self.view.line(&server);
+            }
+            if server.rolled_back {
+                self.commit = server.commit;
             }
             self.server = Some(server);
         }

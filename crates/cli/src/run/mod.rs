@@ -3,21 +3,29 @@
 //! ```text
 //!   main thread: supervisor               events              threads
 //!     starts and restarts processes  ◄──────────────  one a process: its lines, its end
-//!     kills by plan, keeps time      ◄──────────────  coordinator: set up, progress, finish
+//!     kills by plan and at random    ◄──────────────  coordinator: set up, progress, finish
+//!     keeps time, and the timeline   ◄──────────────  probe: how kills heal
 //!     shows progress and summary     ◄──────────────  signals
 //! ```
 //!
 //! Nothing is saved here: the program's whole state is in the heap. Any process may die, this one
 //! too, and whoever runs the same command on the same directory goes on from there.
 
+mod chaos;
+mod chaos_report;
+mod checkpoints;
 mod coordinator;
 mod ending;
 mod event;
+mod kills;
 mod members;
 mod place;
 mod plan;
+mod probe;
 mod process;
 mod progress;
+mod record;
+mod striking;
 mod summary;
 mod supervisor;
 mod tally;
@@ -29,9 +37,12 @@ use clap::Args;
 use plurix::net::Address;
 use plurix_apps::AppCommand;
 
+use crate::restore::Restore;
 use crate::server_settings::ServerSettings;
+use crate::timeline::TimelineFile;
 use crate::units::parse_duration;
 use crate::{Exit, Usage, output};
+use chaos::{AFTERMATH, ChaosOptions};
 use plan::{Kill, Who};
 use supervisor::{Outcome, Supervisor};
 
@@ -41,8 +52,12 @@ Examples:
       three stations render a picture; after a second number 2 is killed, and replaced
   plurix run wordcount book.txt --stations 2 --json
   plurix run bank --stations 4 --kill server@500ms --durability durable
+  plurix run bank --stations 3 --chaos 30s --timeline chaos.html
+      random kills, a report of how each healed, and a page that shows it
   plurix run raytrace --dir heap --out balls.png
       keeps the heap; after Ctrl-C, or kill -9, the same command goes on
+  plurix run raytrace --dir heap --restore 3 --out balls.png
+      goes on from checkpoint 3 of 'plurix checkpoint list --dir heap'
 
 Exit codes: 0 verified, 1 failed or not verified, 2 wrong usage, 130 interrupted.";
 
@@ -76,6 +91,14 @@ pub(crate) struct Options {
     /// Give up after this time.
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    restore: Restore,
+    #[command(flatten)]
+    chaos: ChaosOptions,
+    /// Write what happened when to this file, also if the run fails or is interrupted: a page
+    /// (.html), a picture (.svg), or a trace for ui.perfetto.dev and chrome://tracing (.json).
+    #[arg(long, global = true, value_name = "FILE")]
+    timeline: Option<TimelineFile>,
     /// Print the summary in JSON, on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -86,7 +109,7 @@ pub(crate) struct Options {
     settings: ServerSettings,
 }
 
-pub(crate) fn run(options: Options) -> anyhow::Result<Exit> {
+pub(crate) fn run(mut options: Options) -> anyhow::Result<Exit> {
     for kill in &options.kill {
         if let Who::Station(number) = kill.who
             && !(1..=options.stations).contains(&number)
@@ -98,9 +121,14 @@ pub(crate) fn run(options: Options) -> anyhow::Result<Exit> {
             .into());
         }
     }
+    options.restore.check(options.dir.as_deref())?;
+    let chaos = options.chaos.plan(options.stations)?;
+    if let Some(time) = options.chaos.time() {
+        options.app.work_for(time + AFTERMATH);
+    }
     let app = options.app.clone().into_app()?;
     let json = options.json;
-    let outcome = Supervisor::start(options)?.supervise(app)?;
+    let outcome = Supervisor::start(options, chaos)?.supervise(app)?;
     match outcome {
         Outcome::Interrupted => Ok(Exit::Interrupted),
         Outcome::Finished(summary) => {

@@ -53,6 +53,10 @@ impl Process {
         })
     }
 
+    pub(super) fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
     /// Sends a signal. The process cannot be mistaken for another: it has not been waited for.
     pub(super) fn signal(&self, signal: Signal) {
         // One that has ended just now needs no signal.

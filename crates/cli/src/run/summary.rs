@@ -8,6 +8,8 @@ use plurix_apps::Report;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::chaos_report::ChaosReport;
+use super::checkpoints::Checkpoints;
 use super::plan::Who;
 use super::supervisor::{Clock, Supervisor};
 use super::tally::Death;
@@ -38,11 +40,14 @@ pub(crate) struct Summary {
     pub(super) commits_per_s: f64,
     /// As far as leaders could be asked before they died.
     pub(super) conflicts: u64,
+    pub(super) checkpoints: Checkpoints,
     pub(super) restarts: Restarts,
     pub(super) recovery: Option<Recovery>,
     pub(super) deaths: Vec<Death>,
     /// Planned kills for which the run was too short.
     pub(super) kills_missed: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) chaos: Option<ChaosReport>,
 }
 
 /// How often processes were started again.
@@ -98,6 +103,7 @@ impl Summary {
                 0.0
             },
             conflicts: run.tally.conflicts(),
+            checkpoints: run.tally.checkpoints.clone(),
             restarts: Restarts {
                 server: run.tally.restarts(Who::Server),
                 stations: stations.map(|who| run.tally.restarts(who)).collect(),
@@ -105,7 +111,25 @@ impl Summary {
             recovery,
             deaths: run.tally.deaths.clone(),
             kills_missed: run.plan.rest(),
+            chaos: run.chaos_report(),
         }
+    }
+
+    /// The run in a line.
+    pub(super) fn title(&self) -> String {
+        let (app, stations, commits) = (self.app, self.stations, self.commits);
+        let verified = match self.verified {
+            true => "verified",
+            false => "NOT VERIFIED",
+        };
+        let kills = match &self.chaos {
+            Some(chaos) => format!("{} kills (seed {}), ", chaos.kills.len(), chaos.seed),
+            None => String::new(),
+        };
+        let wall = show_duration(Duration::from_secs_f64(self.wall_s));
+        format!(
+            "plurix run {app}, {stations} stations: {verified}, {kills}{commits} commits, {wall}"
+        )
     }
 }
 
@@ -137,6 +161,9 @@ impl fmt::Display for Summary {
             self.conflicts
         );
         rows.push(("commits".to_owned(), commits));
+        if !self.checkpoints.is_empty() {
+            rows.push(("checkpoints".to_owned(), self.checkpoints.to_string()));
+        }
         rows.push(("restarts".to_owned(), self.restarts.to_string()));
         if let Some(recovery) = &self.recovery {
             let ms = |time: f64| show_duration(Duration::from_secs_f64(time / 1e3));
@@ -158,6 +185,9 @@ impl fmt::Display for Summary {
         for (index, (name, value)) in rows.iter().enumerate() {
             let end = if index + 1 < rows.len() { "\n" } else { "" };
             write!(f, "{name:width$}  {value}{end}")?;
+        }
+        if let Some(chaos) = &self.chaos {
+            write!(f, "\n\n{chaos}")?;
         }
         Ok(())
     }

@@ -15,20 +15,23 @@ use anyhow::{anyhow, bail};
 use plurix::net::Secret;
 use plurix::{ErrorKind, Interrupt};
 use plurix_apps::{App, AppError, Progress, Report};
-use rustix::process::Signal;
 
 use super::Options;
+use super::chaos::Chaos;
 use super::coordinator::Coordinator;
 use super::event::{CoordinatorEvent, Event};
+use super::kills::Kills;
 use super::members::Slot;
 use super::place::Place;
 use super::plan::{Plan, Who};
+use super::probe::Probe;
 use super::progress::View;
+use super::record::Record;
 use super::summary::Summary;
 use super::tally::Tally;
 use crate::ready::ServerReady;
-use crate::signals;
 use crate::units::show_duration;
+use crate::{output, signals};
 
 /// The loop looks at its clocks at least this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -48,6 +51,13 @@ pub(super) struct Supervisor {
     pub(super) inbox: Receiver<Event>,
     pub(super) slots: BTreeMap<Who, Slot>,
     pub(super) plan: Plan,
+    pub(super) chaos: Option<Chaos>,
+    pub(super) kills: Kills,
+    /// Whose successors are killed, too, and when.
+    pub(super) successors: Vec<(Instant, Who)>,
+    /// Asks how kills heal; there if there is chaos.
+    pub(super) probe: Option<Probe>,
+    pub(super) record: Record,
     pub(super) view: View,
     pub(super) tally: Tally,
     /// Of the coordinator.
@@ -70,8 +80,10 @@ pub(super) struct Clock {
 }
 
 impl Supervisor {
-    pub(super) fn start(mut options: Options) -> anyhow::Result<Self> {
+    pub(super) fn start(mut options: Options, chaos: Option<Chaos>) -> anyhow::Result<Self> {
         let begun = Instant::now();
+        let timeline = options.timeline.take();
+        timeline.as_ref().map_or(Ok(()), |file| file.check())?;
         let program = std::env::current_exe()
             .map_err(|error| anyhow!("cannot find this program's own file: {error}"))?;
         let place = Place::new(options.dir.take(), options.listen.take())?;
@@ -81,6 +93,11 @@ impl Supervisor {
         signals::on_stop(move || drop(stop.send(Event::Stop)))?;
         Ok(Self {
             plan: Plan::new(std::mem::take(&mut options.kill)),
+            chaos,
+            kills: Kills::default(),
+            successors: Vec::new(),
+            probe: None,
+            record: Record::new(timeline),
             view: View::new(options.quiet),
             secret: options.settings.secret()?,
             options,
@@ -110,10 +127,16 @@ impl Supervisor {
         self.view.clear();
         let wall = self.clock.begun.elapsed();
         self.end();
+        if !matches!(driven, Ok(Some(_))) {
+            self.cut_short();
+        }
         match driven? {
-            Some(report) => Ok(Outcome::Finished(Box::new(Summary::new(
-                &self, report, wall,
-            )))),
+            Some(report) => {
+                let summary = Summary::new(&self, report, wall);
+                self.record
+                    .write(summary.title(), Some(summary.to_string()));
+                Ok(Outcome::Finished(Box::new(summary)))
+            }
             None => {
                 if self.place.is_kept {
                     let heap = self.place.heap.display();
@@ -124,6 +147,16 @@ impl Supervisor {
                 Ok(Outcome::Interrupted)
             }
         }
+    }
+
+    /// What was seen of a run that has come to no result is told all the same.
+    fn cut_short(&mut self) {
+        let report = self.chaos_report().map(|report| report.to_string());
+        report.iter().for_each(output::note);
+        let app = self.options.app.name();
+        let stations = self.options.stations;
+        let title = format!("plurix run {app}, {stations} stations: cut short");
+        self.record.write(title, report);
     }
 
     /// The program's report, or `None` if the user wants no more of it.
@@ -138,6 +171,11 @@ impl Supervisor {
                     return Ok(Some(result.map_err(explain)?));
                 }
                 Some(Event::Coordinator(event)) => self.coordinator_event(event),
+                Some(Event::Probe { asked, at, status }) => {
+                    self.tally.status(&status);
+                    self.kills.status(asked, at, &status);
+                    self.saw_commit(at, status.commit);
+                }
                 Some(Event::Process {
                     who,
                     life,
@@ -172,6 +210,11 @@ impl Supervisor {
         };
         coordinator.spawn()?;
         self.is_coordinated = true;
+        if let Some(chaos) = &self.chaos {
+            self.view.line(format_args!("chaos of seed {}", chaos.seed));
+            let (address, events) = (self.join_address()?, self.events.clone());
+            self.probe = Some(Probe::spawn(address, self.secret.clone(), events)?);
+        }
         Ok(())
     }
 
@@ -182,30 +225,27 @@ impl Supervisor {
             CoordinatorEvent::SetUp(commit) => {
                 if self.clock.set_up.is_none() {
                     self.clock.set_up = Some(now);
+                    self.record.phase("work", now);
                     (self.first_commit, self.commit) = (commit, commit);
                 }
             }
             CoordinatorEvent::Progress { progress, commit } => {
                 self.progress = Some(progress);
-                self.commit = self.commit.max(commit);
+                self.saw_commit(now, commit);
             }
             CoordinatorEvent::Status(status) => self.tally.status(&status),
-            CoordinatorEvent::Worked => self.clock.worked = Some(now),
+            CoordinatorEvent::Worked => {
+                self.clock.worked = Some(now);
+                self.record.phase("finish", now);
+            }
             CoordinatorEvent::Finished(_) => {}
         }
     }
 
-    fn kill_due(&mut self) {
-        let Some(since) = self.since_set_up(Instant::now()) else {
-            return;
-        };
-        while let Some(who) = self.plan.take_due(since) {
-            let slot = self.slots.entry(who).or_default();
-            slot.is_killed = true;
-            if let Some(process) = &slot.process {
-                process.signal(Signal::KILL);
-            }
-        }
+    /// The coordinator may be behind the leader.
+    fn saw_commit(&mut self, at: Instant, commit: u64) {
+        self.commit = self.commit.max(commit);
+        self.record.commit(at, self.commit);
     }
 
     fn show(&mut self) {
@@ -230,8 +270,7 @@ impl Supervisor {
     /// How long nothing is to be done unless something happens.
     fn until_due(&self) -> Duration {
         let now = Instant::now();
-        let kill = self.plan.next().zip(self.since_set_up(now));
-        let kill = kill.map(|(at, since)| at.saturating_sub(since));
+        let kill = self.next_kill(now);
         let timeout = self.options.timeout;
         let timeout = timeout.map(|limit| limit.saturating_sub(self.clock.begun.elapsed()));
         [kill, timeout]

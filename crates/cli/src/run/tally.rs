@@ -1,10 +1,11 @@
-//! What happened to the processes of a run, and what the leader said of conflicts.
+//! What happened to the processes of a run, and what the leader said of conflicts and checkpoints.
 
 use std::time::Duration;
 
 use plurix::Status;
 use serde::Serialize;
 
+use super::checkpoints::Checkpoints;
 use super::plan::Who;
 
 /// One process that died, and when its successor was back.
@@ -22,14 +23,15 @@ pub(super) struct Death {
     pub(super) incarnation: Option<u64>,
 }
 
-fn as_text<S: serde::Serializer>(who: &Who, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: serde::Serializer>(who: &Who, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(who)
 }
 
-/// Deaths and conflicts.
+/// Deaths, checkpoints and conflicts.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) deaths: Vec<Death>,
+    pub(super) checkpoints: Checkpoints,
     /// Of earlier terms, as far as they were asked.
     conflicts_before: u64,
     term: u64,

@@ -7,11 +7,12 @@
     reason = "clippy does not see that this is a test"
 )]
 
+pub(crate) mod ledger;
 pub(crate) mod namespace;
 pub(crate) mod program;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -152,6 +153,11 @@ impl Member {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end; answers its exit code and what it wrote to standard error.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let status = wait_for("the end of a process", || self.child.try_wait().unwrap());
@@ -202,4 +208,30 @@ pub(crate) fn file(dir: &Path, name: &str, text: &[u8]) -> PathBuf {
     let path = dir.join(name);
     fs::write(&path, text).unwrap();
     path
+}
+
+/// Copies a directory as `cp -r` does: file by file, and what vanishes meanwhile is left out.
+pub(crate) fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_all(&path, &copy);
+            continue;
+        }
+        match fs::copy(path, copy) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
+            _ => {}
+        }
+    }
+}
+
+/// CRC-32 as in IEEE 802.3.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    let crc = bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
+            (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1))
+        })
+    });
+    !crc
 }

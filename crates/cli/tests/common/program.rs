@@ -20,7 +20,7 @@ impl Program<BankRun> {
     /// A bank with eight tellers, each of which makes so many transfers.
     pub(crate) fn bank(address: &str, secret: Option<&Path>, transfers: u64) -> Self {
         let options = Options {
-            transfers,
+            transfers: Some(transfers),
             ..Options::default()
         };
         Self::begin(BankRun::new(options).unwrap(), address, secret)

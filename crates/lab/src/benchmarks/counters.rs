@@ -18,12 +18,7 @@ const TARGET: Target = Target::RatioAtLeast(3.0);
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     let (directory, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let kind = ServerKind {
-        transport: Transport::Shared,
-        spin_us: None,
-        durable: false,
-        place: Place::Anywhere,
-    };
+    let kind = ServerKind::default();
     let server = Server::start(directory.path(), kind)?;
     let stations = clients("increments", &server.address.to_string(), &[])?;
     let redis = redis::Server::start(directory.path())?;

@@ -1,6 +1,8 @@
-//! Durable commits: sixteen stations, in threads of one process, that each read and update random
-//! counters as fast as they are answered, against PostgreSQL's serializable transactions with
-//! `synchronous_commit`, from as many clients of one pgbench. Both write to the same file system.
+//! Durable commits. One station alone, against what no such commit can do without: one write that is
+//! brought on disk, and one round trip. And sixteen stations, in threads of one process, that each
+//! read and update random counters as fast as they are answered, against PostgreSQL's serializable
+//! transactions with `synchronous_commit`, from as many clients of one pgbench. All write to the same
+//! file system.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
@@ -12,22 +14,70 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use plurix::{Options, Station};
 
-use super::cells;
 use super::postgres::Postgres;
+use super::{cells, commit};
+use crate::echo::Floor;
 use crate::figure::{Figure, Spread, Target, number};
-use crate::process::{Place, Server, ServerKind, Transport};
+use crate::machine::Pinned;
+use crate::process::{Place, Server, ServerKind, Transport, Waiting};
 use crate::rounds::{Latencies, Plan, Random};
 
 const STATIONS: u64 = 16;
 const COUNTERS: u64 = 10_000;
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
+    Ok(vec![one(plan)?, sixteen(plan)?])
+}
+
+/// Commits of one station.
+fn one(plan: &Plan) -> Result<Figure> {
+    let _pinned = Pinned::to(0)?;
+    let directory = tempfile::tempdir()?;
+    let (transport, place) = (Transport::Shared, Place::On(1));
+    let kind = ServerKind {
+        durable: true,
+        place,
+        ..ServerKind::default()
+    };
+    let server = Server::start(directory.path(), kind)?;
+    let sizes = commit::sizes()?;
+    let waiting = Waiting::Spinning;
+    let mut echo = Floor::start(directory.path(), transport, waiting, sizes, place)?;
+    echo.process.pause()?;
+    let mut station = Station::join(&server.address, Options::default())?;
+    cells::read_all(&mut station, COUNTERS)?;
+    let mut random = Random(1);
+    let (mut rounds, mut parts) = (Vec::new(), (Vec::new(), Vec::new()));
+    for _ in 0..plan.rounds {
+        let operation = || increment(&mut station, &mut random);
+        let (ours, round_trip) = echo.round(&server.process, plan, operation)?;
+        let (sync, round_trip) = (sync(directory.path(), plan)?, round_trip.p50());
+        rounds.push((ours.p50(), sync + round_trip));
+        parts.0.push(sync);
+        parts.1.push(round_trip);
+    }
+    let part = |samples| number(Spread::of(samples).median);
+    Ok(Figure::against(
+        "durable-one",
+        "a durable commit of one station, shared memory, p50",
+        "µs",
+        "one 4 KiB overwrite + fdatasync, and a raw round trip, Unix socket, both spinning",
+        &rounds,
+        Target::RatioAtMost(1.2),
+    )
+    .note(format!(
+        "of the floor, the disk {} µs, the round trip {} µs",
+        part(parts.0),
+        part(parts.1),
+    )))
+}
+
+/// Commits of sixteen stations.
+fn sixteen(plan: &Plan) -> Result<Figure> {
     let directory = tempfile::tempdir()?;
     let kind = ServerKind {
-        transport: Transport::Shared,
-        spin_us: None,
         durable: true,
-        place: Place::Anywhere,
+        ..ServerKind::default()
     };
     let server = Server::start(directory.path(), kind)?;
     let mut stations = Vec::new();
@@ -62,7 +112,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
         let floor = "PostgreSQL, serializable, synchronous_commit, pgbench prepared, 16 clients";
         Figure::against(name, what, "commits/s", floor, &rounds, target)
     };
-    Ok(vec![figure.note(disk)])
+    Ok(figure.note(disk))
 }
 
 /// Commits a second of all stations together.
@@ -99,14 +149,18 @@ fn rate(stations: &mut [Station], round: Duration) -> Result<f64> {
 fn increments(station: &mut Station, mut random: Random, stop: &AtomicBool) -> Result<u64> {
     let mut done = 0;
     while !stop.load(Ordering::Relaxed) {
-        let counter = cells::dense(random.below(COUNTERS));
-        station.transaction(|tx| {
-            *tx.get_mut(counter)? += 1;
-            Ok(())
-        })?;
+        increment(station, &mut random)?;
         done += 1;
     }
     Ok(done)
+}
+
+fn increment(station: &mut Station, random: &mut Random) -> plurix::Result<()> {
+    let counter = cells::dense(random.below(COUNTERS));
+    station.transaction(|tx| {
+        *tx.get_mut(counter)? += 1;
+        Ok(())
+    })
 }
 
 /// What this disk takes for one write that is alone, in microseconds.

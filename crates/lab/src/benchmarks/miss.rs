@@ -40,8 +40,8 @@ fn measure(plan: &Plan, transport: Transport, waiting: Waiting) -> Result<Figure
     let kind = ServerKind {
         transport,
         spin_us: Some(waiting.spin_us()),
-        durable: false,
         place,
+        ..ServerKind::default()
     };
     let sizes = sizes()?;
     let server = Server::start(directory.path(), kind)?;

@@ -1,7 +1,9 @@
 //! The benchmarks, one file each, in the order in which issue and documentation list them.
 
 mod access;
+mod bank;
 pub(crate) mod cells;
+mod checkpoint;
 mod commit;
 mod counters;
 mod durable;
@@ -9,6 +11,7 @@ mod miss;
 mod parts;
 mod postgres;
 mod raytrace;
+pub(crate) mod recovery;
 mod replay;
 mod rings;
 mod sequencer;
@@ -66,7 +69,7 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "durable",
-        what: "durable commits of 16 stations, against PostgreSQL",
+        what: "durable commits: one station against its disk, 16 against PostgreSQL",
         run: durable::run,
     },
     Benchmark {
@@ -83,5 +86,45 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "raytrace",
         what: "the ray tracer with two stations, against one",
         run: raytrace::run,
+    },
+    Benchmark {
+        name: "checkpoint-latency",
+        what: "a bank at work while checkpoints are taken, against between them",
+        run: checkpoint::latency::run,
+    },
+    Benchmark {
+        name: "checkpoint-bytes",
+        what: "what a checkpoint of 5 % of the heap writes, against the changed pages",
+        run: checkpoint::bytes::run,
+    },
+    Benchmark {
+        name: "checkpoint-speed",
+        what: "a checkpoint of the whole heap, against O_DIRECT and fdatasync",
+        run: checkpoint::speed::run,
+    },
+    Benchmark {
+        name: "checkpoint-overhead",
+        what: "raytrace and bank with a checkpoint each second, against without",
+        run: checkpoint::overhead::run,
+    },
+    Benchmark {
+        name: "station-death",
+        what: "from the kill of a station to its successor's first commit",
+        run: recovery::station::run,
+    },
+    Benchmark {
+        name: "silence",
+        what: "from the silence or death of a station to its work on another one",
+        run: recovery::silence::run,
+    },
+    Benchmark {
+        name: "boot",
+        what: "from a checkpoint to the first commit, and until the whole heap is read",
+        run: recovery::boot::run,
+    },
+    Benchmark {
+        name: "failover",
+        what: "from the kill of the page server until stations commit again",
+        run: recovery::failover::run,
     },
 ];

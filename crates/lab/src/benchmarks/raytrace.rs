@@ -1,20 +1,19 @@
 //! The ray tracer with two stations against one, through the command that users type. Needs the
 //! `plurix` program beside this one: `cargo build --release`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::Result;
 
 use crate::figure::{Figure, Target};
+use crate::program;
 use crate::rounds::Plan;
 
 /// Rounds are long, so a few will do.
 const ROUNDS_MAX: usize = 5;
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
-    let Some(program) = program()? else {
+    let Some(program) = program::find()? else {
         println!("raytrace: not measured, build the command first: cargo build --release\n");
         return Ok(Vec::new());
     };
@@ -36,28 +35,8 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     )])
 }
 
-/// The command, if it was built as this program was.
-fn program() -> Result<Option<PathBuf>> {
-    let path = std::env::current_exe()?.with_file_name("plurix");
-    Ok(path.exists().then_some(path))
-}
-
-/// Seconds that rendering took, without starting the processes.
+/// Seconds that rendering takes.
 fn rendering(program: &Path, directory: &Path, stations: u32) -> Result<f64> {
-    let picture = directory.join("balls.png");
-    let output = Command::new(program)
-        .args(["run", "raytrace", "--json", "--stations"])
-        .arg(stations.to_string())
-        .arg("--out")
-        .arg(picture)
-        .output()
-        .context("cannot run plurix")?;
-    if !output.status.success() {
-        bail!("plurix failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let text = String::from_utf8(output.stdout)?;
-    let summary: Value = serde_json::from_str(text.trim()).context("the summary is JSON")?;
-    summary["work_s"]
-        .as_f64()
-        .context("the summary tells how many seconds the work took")
+    let picture = format!("--out={}", directory.join("balls.png").display());
+    program::run(program, &["raytrace".to_owned(), picture], stations)
 }

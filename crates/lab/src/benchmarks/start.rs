@@ -7,18 +7,12 @@ use anyhow::{Context, Result, bail};
 use plurix_memory::HeapMemory;
 
 use crate::figure::{Figure, Spread, Target, number};
-use crate::process::{Place, Server, ServerKind, Transport};
+use crate::process::{Server, ServerKind};
 use crate::rounds::{Plan, monotonic_ns};
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
-    let kind = ServerKind {
-        transport: Transport::Shared,
-        spin_us: None,
-        durable: false,
-        place: Place::Anywhere,
-    };
-    let server = Server::start(directory.path(), kind)?;
+    let server = Server::start(directory.path(), ServerKind::default())?;
     let address = server.address.to_string();
     let mut rounds = Vec::new();
     let (mut exec, mut join, mut commit) = (Vec::new(), Vec::new(), Vec::new());
@@ -58,7 +52,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// When a role was started, and the times that it says.
-fn stamps(arguments: &[&str]) -> Result<(u64, Vec<u64>)> {
+pub(super) fn stamps(arguments: &[&str]) -> Result<(u64, Vec<u64>)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(arguments);
     let spawned = monotonic_ns();

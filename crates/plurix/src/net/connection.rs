@@ -383,6 +383,7 @@ pub(super) mod tests {
                 generation: Generation(0),
                 sequence: StreamSequence(u64::from(first)),
                 through: CommitNumber(1),
+                durable: CommitNumber(0),
                 last: true,
                 items: pages.collect(),
             })

@@ -11,7 +11,11 @@
 //! One turn of the loop handles everything that has arrived. With durable commits the fsync in the
 //! middle is the group commit: while it runs, further requests gather in the sockets. There is no
 //! second thread, because waking one would cost more than most of what it could do.
+//!
+//! Without durable commits somebody may still want to know one durable. Then the store syncs in the
+//! background, and wakes the loop when it has.
 
+mod checkpoints;
 mod notice;
 mod options;
 mod peers;
@@ -24,16 +28,24 @@ use std::time::{Duration, Instant};
 
 use plurix_memory::HeapMemory;
 use plurix_protocol::Time;
-use plurix_protocol::leader::{Leader, ReplayError as HistoryError, Settings};
-use plurix_store::{AppendError, OpenError, RealDisk, ReplayError, Store, boot_id};
-use plurix_wire::{ClusterId, CommitNumber, Generation, Term};
+use plurix_protocol::leader::{
+    CheckpointSettings, Event, Leader, ReplayError as HistoryError, Settings,
+};
+use plurix_store::{
+    AppendError, OpenError, RealDisk, ReplayError, RestoreError, Store, UnreadablePage, boot_id,
+};
+pub use plurix_store::{Checkpoint, Compression, PassedOver};
+pub use plurix_wire::CheckpointId;
+use plurix_wire::{ClusterId, CommitNumber, Generation, PageNumber, Term};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
 use crate::net::{Address, ListenError, Spinner};
+use crate::recovery::{self, CheckpointedPages};
+pub use checkpoints::{CheckpointOptions, CheckpointStrategy};
 pub use notice::Notice;
 use notice::Notices;
-pub use options::{Durability, ServerOptions};
+pub use options::{Durability, RestorePoint, ServerOptions};
 use peers::Peers;
 
 /// The heap's size unless another is asked for: address space, not memory.
@@ -46,12 +58,21 @@ pub enum ServerError {
     /// The directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The heap cannot go back to a checkpoint; it is as it was.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The log cannot be read.
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// The log cannot be written.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// A page of a checkpoint is not what was written.
+    #[error("{0}; started again, the page server goes on from an older checkpoint and the log")]
+    Unreadable(#[from] UnreadablePage),
+    /// The checkpoint to start from cannot be used.
+    #[error(transparent)]
+    Base(#[from] HistoryError),
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -73,7 +94,7 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> ServerError {
 }
 
 /// What a page server found when it started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Started {
     /// The cluster.
@@ -88,20 +109,35 @@ pub struct Started {
     pub heap_bytes: u64,
     /// The system forbids to reserve the size that is usual.
     pub heap_is_smaller: bool,
+    /// The checkpoint it started from.
+    pub checkpoint: Option<Checkpoint>,
+    /// Newer checkpoints that could not be used, and why.
+    pub passed_over: Vec<PassedOver>,
+    /// How long it took to read where the checkpoint's pages are.
+    pub loaded: Duration,
     /// Records replayed.
     pub records: u64,
     /// How long reading the log took.
     pub replay: Duration,
     /// What a power cut left unfinished and was cut off.
     pub torn: Option<String>,
-    /// Answered commits may be missing: everybody starts afresh in a new generation.
+    /// Answered commits are or may be missing: everybody starts afresh in a new generation.
     pub rolled_back: bool,
+    /// The heap went back to a checkpoint, as it was told to.
+    pub restored: bool,
 }
 
 /// A page server that is ready to [`run`](Self::run).
 pub struct PageServer {
     leader: Leader,
     store: Store<RealDisk>,
+    images: Arc<CheckpointedPages>,
+    /// Everybody waits for the running checkpoint.
+    blocks: bool,
+    /// There are pages to be collected at once.
+    collects_more: bool,
+    /// Pages from here on are loaded whenever there is nothing else to do.
+    preloads: Option<PageNumber>,
     peers: Peers,
     started: Started,
     spinner: Spinner,
@@ -121,8 +157,29 @@ pub struct Stop {
 impl Stop {
     /// Asks the server to end: it marks its log clean, says so to its stations, and returns.
     pub fn stop(&self) {
-        // The counter of an eventfd cannot overflow here; the server wakes either way.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        wake(&self.wake);
+    }
+}
+
+fn wake(eventfd: &OwnedFd) {
+    // Its counter cannot overflow here; who waits for it wakes either way.
+    let _ = rustix::io::write(eventfd, &1u64.to_ne_bytes());
+}
+
+/// What wakes the server's loop from other threads.
+struct Wakes {
+    stop: OwnedFd,
+    /// A sync in the background has ended.
+    synced: Arc<OwnedFd>,
+}
+
+impl Wakes {
+    fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self {
+            stop: eventfd(0, flags)?,
+            synced: Arc::new(eventfd(0, flags)?),
+        })
     }
 }
 
@@ -137,14 +194,23 @@ impl PageServer {
         {
             return Err(ListenError::SecretNeeded(address.clone()).into());
         }
-        let (mut store, heap_bytes, heap_is_smaller) = open_store(&options)?;
-        let mut leader = Leader::new(settings(&options, heap_bytes));
+        let wakes = Wakes::new().map_err(system("cannot make an eventfd"))?;
+        let (mut store, heap_bytes, heap_is_smaller) = open_store(&options, &wakes.synced)?;
+        if let Some(point) = options.restore {
+            store.go_back(point.id())?;
+        }
         let begin = Instant::now();
+        let settings = settings(&options, heap_bytes);
+        let (mut leader, images) = recovery::start_leader(&mut store, settings)?;
+        let base = store.base().clone();
+        let loaded = begin.elapsed();
         let recovered = store.replay::<HistoryError>(|record| leader.replay(record))?;
         let replay = begin.elapsed();
+        // An imported heap has a generation of its own, though none of its commits is missing.
+        let rolled_back = recovered.new_generation.is_some() && store.was_led();
         let term = store.begin_term()?;
-        let rolled_back = recovered.new_generation.is_some();
         leader.start(Time(0), term, recovered.new_generation);
+        let preloads = options.preload && base.checkpoint.is_some();
         let started = Started {
             cluster: store.cluster(),
             term,
@@ -152,20 +218,27 @@ impl PageServer {
             commit: leader.number(),
             heap_bytes,
             heap_is_smaller,
+            checkpoint: base.checkpoint,
+            passed_over: base.passed_over,
+            loaded,
             records: recovered.records,
-            replay,
+            replay: replay.saturating_sub(loaded),
             torn: recovered.torn.map(|torn| torn.to_string()),
             rolled_back,
+            restored: options.restore.is_some(),
         };
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| system("cannot make an eventfd")(error.into()))?;
-        let stop = Arc::new(Stop { wake });
-        let peers = Peers::listen(&options, store.cluster(), &stop.wake)?;
+        leader.handle(Time(0), Event::Durable(store.synced()));
+        let peers = Peers::listen(&options, store.cluster(), &wakes)?;
+        let stop = Arc::new(Stop { wake: wakes.stop });
         let log = options.dir.join("log");
         let origin = Instant::now();
         let mut server = Self {
             leader,
             store,
+            images,
+            blocks: false,
+            collects_more: false,
+            preloads: preloads.then_some(PageNumber(0)),
             peers,
             started,
             spinner: Spinner::new(options.spin, origin),
@@ -223,6 +296,13 @@ fn settings(options: &ServerOptions, heap_bytes: u64) -> Settings {
     settings.silence_max = options.silence_max.into_span();
     settings.resume_max = options.silence_max.into_span();
     settings.stream_delay = options.stream_delay.into_span();
+    settings.checkpoint = options.checkpoint.map(|checkpoint| CheckpointSettings {
+        strategy: checkpoint.strategy,
+        every: checkpoint.every.into_span(),
+        changed_bytes: checkpoint.changed_bytes,
+    });
+    let pages = options.cache_bytes / plurix_wire::PAGE_BYTES as u64;
+    settings.resident_pages_max = usize::try_from(pages).unwrap_or(usize::MAX);
     settings
 }
 
@@ -237,25 +317,31 @@ impl IntoSpan for Duration {
 }
 
 /// Opens the store; a heap whose size is not asked for has that on disk, or the usual one.
-fn open_store(options: &ServerOptions) -> Result<(Store<RealDisk>, u64, bool), ServerError> {
+/// Whoever listens to `synced` is woken when a sync in the background has ended.
+fn open_store(
+    options: &ServerOptions,
+    synced: &Arc<OwnedFd>,
+) -> Result<(Store<RealDisk>, u64, bool), ServerError> {
     if let Some(bytes) = options.heap_bytes
         && (!bytes.is_multiple_of(plurix_wire::PAGE_BYTES as u64)
             || !(1 << 20..=plurix_wire::HEAP_BYTES_MAX).contains(&bytes))
     {
         return Err(ServerError::HeapBytes(bytes));
     }
-    let mut cluster = [0; 16];
-    getrandom::fill(&mut cluster)
-        .map_err(|error| system("cannot draw a cluster id")(io::Error::other(error)))?;
+    let cluster = crate::checkpoints::draw().map_err(system("cannot draw a cluster id"))?;
     let boot = boot_id().map_err(system("cannot read the boot id"))?;
     let open = |heap_bytes| {
-        let mut wished = plurix_store::Options::new(heap_bytes, ClusterId(cluster), boot);
+        let mut wished = plurix_store::Options::new(heap_bytes, cluster, boot);
         wished.segment_bytes = options.segment_bytes;
+        wished.checkpoints_kept = options.checkpoints_kept;
+        wished.compression = options.compression;
         wished.durability = match options.durability {
             Durability::Memory => plurix_store::Durability::Memory,
             Durability::Durable => plurix_store::Durability::Durable,
         };
-        Store::create_or_open(RealDisk::new(&options.dir), wished)
+        let synced = Arc::clone(synced);
+        let disk = RealDisk::new(&options.dir).on_done(move || wake(&synced));
+        Store::create_or_open(disk, wished)
     };
     if let Some(bytes) = options.heap_bytes {
         return Ok((open(bytes)?, bytes, false));

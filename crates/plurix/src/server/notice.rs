@@ -4,8 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use plurix_store::Space;
+use plurix_protocol::leader::Leader;
+use plurix_store::{Checkpoint, CheckpointError, Space};
+use plurix_wire::{CheckpointId, CommitNumber, Generation};
 
 /// Something that a person should know, though the page server goes on.
 #[derive(Debug, Clone)]
@@ -24,6 +27,53 @@ pub enum Notice {
         /// Where the log is.
         log: PathBuf,
     },
+    /// A checkpoint has begun.
+    CheckpointBegun {
+        /// Its number.
+        id: CheckpointId,
+        /// Its cut: the newest commit in it.
+        commit: CommitNumber,
+    },
+    /// A checkpoint is on disk.
+    CheckpointTaken(Box<Checkpoint>),
+    /// The pages of the checkpoint it started from are in memory, or as many as there is room for.
+    Preloaded {
+        /// How many there are now.
+        pages: usize,
+        /// The time from when it was ready.
+        took: Duration,
+    },
+    /// A station came back that had seen more of the heap than there is since it went back.
+    CommitsLost {
+        /// The generation that began then.
+        generation: Generation,
+        /// The commit that the heap went back to.
+        cut: CommitNumber,
+        /// How many commits after it that station had seen: as many are lost, at least.
+        lost: u64,
+    },
+    /// A checkpoint could not be taken; it is tried again.
+    CheckpointFailed {
+        /// Why.
+        why: Arc<CheckpointError>,
+        /// The one tried before failed, too.
+        again: bool,
+    },
+    /// After failures a checkpoint is on disk.
+    CheckpointsGoOn,
+}
+
+impl Notice {
+    /// Whether a person should be told who did not ask for every step.
+    #[must_use]
+    pub fn is_unusual(&self) -> bool {
+        !matches!(
+            self,
+            Self::CheckpointBegun { .. }
+                | Self::CheckpointTaken(_)
+                | Self::CheckpointFailed { again: true, .. }
+        )
+    }
 }
 
 impl fmt::Display for Notice {
@@ -36,6 +86,37 @@ impl fmt::Display for Notice {
                 log.display()
             ),
             Self::LogHasRoom { log } => write!(f, "the log in {} has room again", log.display()),
+            Self::CheckpointBegun { id, commit } => {
+                write!(f, "checkpoint {} begins at commit {}", id.0, commit.0)
+            }
+            Self::CheckpointTaken(checkpoint) => write!(
+                f,
+                "checkpoint {} of commit {} is on disk: {} of {} pages written",
+                checkpoint.id.0,
+                checkpoint.cut.number.0,
+                checkpoint.changed + checkpoint.carried,
+                checkpoint.pages
+            ),
+            Self::Preloaded { pages, took } => write!(
+                f,
+                "{pages} pages are in memory, {:.1} s after the start",
+                took.as_secs_f64()
+            ),
+            Self::CommitsLost {
+                generation,
+                cut,
+                lost,
+            } => write!(
+                f,
+                "warning: a station had seen {lost} commits that are lost: generation {} began at \
+                 commit {}",
+                generation.0, cut.0
+            ),
+            Self::CheckpointFailed { why, .. } => write!(
+                f,
+                "warning: no checkpoint was taken: {why}; the ones before it are as they were"
+            ),
+            Self::CheckpointsGoOn => write!(f, "checkpoints are taken again"),
         }
     }
 }
@@ -45,6 +126,9 @@ impl fmt::Display for Notice {
 pub(super) struct Notices {
     tell: Option<Box<dyn FnMut(Notice) + Send>>,
     is_short: bool,
+    has_failed: bool,
+    /// What was told of lost commits.
+    lost: u64,
 }
 
 impl Notices {
@@ -66,6 +150,38 @@ impl Notices {
             Space::Ample | Space::Preparing | Space::Short(_) => return,
         };
         self.is_short = !self.is_short;
+        self.tell(notice);
+    }
+
+    /// Tells what became of a checkpoint.
+    pub(super) fn checkpoint(&mut self, outcome: Result<Checkpoint, CheckpointError>) {
+        let had_failed = std::mem::replace(&mut self.has_failed, outcome.is_err());
+        match outcome {
+            Ok(checkpoint) => self.tell(Notice::CheckpointTaken(Box::new(checkpoint))),
+            Err(error) => self.tell(Notice::CheckpointFailed {
+                why: Arc::new(error),
+                again: had_failed,
+            }),
+        }
+        if had_failed && !self.has_failed {
+            self.tell(Notice::CheckpointsGoOn);
+        }
+    }
+
+    /// Tells when more commits turn out to be lost.
+    pub(super) fn lost(&mut self, leader: &Leader) {
+        let lost = leader.lost();
+        if lost > self.lost {
+            self.lost = lost;
+            self.tell(Notice::CommitsLost {
+                generation: leader.generation(),
+                cut: leader.cut(),
+                lost,
+            });
+        }
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice) {
         if let Some(tell) = &mut self.tell {
             tell(notice);
         }

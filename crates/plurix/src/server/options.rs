@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use plurix_store::Compression;
+use plurix_wire::CheckpointId;
+
+use super::checkpoints::CheckpointOptions;
 use crate::net::{Address, Secret};
 
 /// What an answer to a commit promises.
@@ -13,6 +17,24 @@ pub enum Durability {
     Memory,
     /// The commit survives a power cut.
     Durable,
+}
+
+/// Which checkpoint a heap goes back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestorePoint {
+    /// The newest.
+    Newest,
+    /// This one.
+    Checkpoint(CheckpointId),
+}
+
+impl RestorePoint {
+    pub(super) fn id(self) -> Option<CheckpointId> {
+        match self {
+            Self::Newest => None,
+            Self::Checkpoint(id) => Some(id),
+        }
+    }
 }
 
 /// Directory, addresses and bounds of a page server.
@@ -43,6 +65,20 @@ pub struct ServerOptions {
     pub spin: Duration,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
+    /// The heap goes back to this checkpoint first: what was committed since is gone, and stations
+    /// that have seen some of it answer [`RolledBack`](crate::ErrorKind::RolledBack).
+    pub restore: Option<RestorePoint>,
+    /// When and how checkpoints are taken; if `None`, the log alone keeps the heap.
+    pub checkpoint: Option<CheckpointOptions>,
+    /// Checkpoints that are kept; two at least.
+    pub checkpoints_kept: usize,
+    /// How pages are stored in checkpoints.
+    pub compression: Compression,
+    /// Memory for pages, in bytes, beyond those that changed since the last checkpoint.
+    pub cache_bytes: u64,
+    /// Pages are loaded from the newest checkpoint after the start, while stations work, and not only
+    /// when they are asked for.
+    pub preload: bool,
 }
 
 impl ServerOptions {
@@ -62,6 +98,12 @@ impl ServerOptions {
             stream_delay: Duration::from_micros(300),
             spin: Duration::from_micros(50),
             segment_bytes: 64 << 20,
+            restore: None,
+            checkpoint: None,
+            checkpoints_kept: 4,
+            compression: Compression::None,
+            cache_bytes: u64::MAX,
+            preload: false,
         }
     }
 }

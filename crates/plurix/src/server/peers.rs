@@ -16,7 +16,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
 
-use super::{ServerError, ServerOptions, system};
+use super::{ServerError, ServerOptions, Wakes, system};
 use crate::net::handshake::{Progress, ServerHandshake};
 use crate::net::{Address, Connection, GLANCES, Listener, NetError, Secret};
 
@@ -33,6 +33,7 @@ const HOT: usize = 4;
 const TURNS_PER_EPOLL: u32 = 64;
 
 const STOP: u64 = u64::MAX;
+const SYNCED: u64 = u64::MAX - 1;
 const LISTENER: u64 = u64::MAX - 1024;
 
 /// A way to take what a connection has received.
@@ -98,13 +99,15 @@ pub(super) struct Peers {
     cluster: ClusterId,
     secret: Option<Secret>,
     pub(super) stopped: bool,
+    /// A sync in the background may have ended.
+    pub(super) synced: bool,
 }
 
 impl Peers {
     pub(super) fn listen(
         options: &ServerOptions,
         cluster: ClusterId,
-        stop: &OwnedFd,
+        wakes: &Wakes,
     ) -> Result<Self, ServerError> {
         let mut listeners = Vec::new();
         for address in &options.listen {
@@ -114,7 +117,11 @@ impl Peers {
         }
         let watch = || -> io::Result<OwnedFd> {
             let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-            epoll::add(&epoll, stop, EventData::new_u64(STOP), EventFlags::IN)?;
+            let stop = EventData::new_u64(STOP);
+            epoll::add(&epoll, &wakes.stop, stop, EventFlags::IN)?;
+            // Told once each time, so that nobody needs to take back what it says.
+            let edge = EventFlags::IN | EventFlags::ET;
+            epoll::add(&epoll, &wakes.synced, EventData::new_u64(SYNCED), edge)?;
             for (index, listener) in listeners.iter().enumerate() {
                 let data = EventData::new_u64(LISTENER + index as u64);
                 epoll::add(&epoll, listener, data, EventFlags::IN)?;
@@ -134,6 +141,7 @@ impl Peers {
             cluster,
             secret: options.secret.clone(),
             stopped: false,
+            synced: false,
         })
     }
 
@@ -229,6 +237,7 @@ impl Peers {
         for event in &events[..count] {
             match event.data.u64() {
                 STOP => self.stopped = true,
+                SYNCED => self.synced = true,
                 data @ LISTENER.. => self.accept((data - LISTENER) as usize)?,
                 data => self.go_on(ConnectionId(data), Connection::receive, heard),
             }

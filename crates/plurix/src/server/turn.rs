@@ -56,6 +56,9 @@ impl PageServer {
 
     /// Waits for something to do: asks the sockets for a while, then sleeps.
     fn listen(&mut self, heard: &mut Vec<Heard>) -> Result<(), ServerError> {
+        if self.collects_more || self.preloads.is_some() {
+            return self.peers.look(heard);
+        }
         let mut now = Instant::now();
         let begin = now;
         let mut end = self.spinner.until(begin);
@@ -67,7 +70,8 @@ impl PageServer {
                     return Ok(());
                 }
             }
-            if self.peers.stopped || self.leader.next_timeout() <= self.now() {
+            let woken = self.peers.stopped || self.peers.synced;
+            if woken || self.leader.next_timeout() <= self.now() {
                 return Ok(());
             }
             if !self.spinner.offer() {
@@ -114,6 +118,11 @@ impl PageServer {
             self.leader.handle(now, Event::Tick);
             self.peers.expire();
         }
+        if std::mem::take(&mut self.peers.synced)
+            && let Some(synced) = self.store.poll_sync()
+        {
+            self.leader.handle(now, Event::Durable(synced?));
+        }
         if let Turn::End(connection) = self.carry_out(now)? {
             return Ok(Turn::End(connection));
         }
@@ -121,16 +130,20 @@ impl PageServer {
             let through = self.store.sync()?;
             self.leader.handle(now, Event::Logged(through));
         }
-        self.flush(now);
+        self.flush(now)?;
         // After the answers have left; nobody waits for this.
         let space = self.store.maintain(Duration::from_nanos(now.0));
         self.notices.space(space, &self.log);
+        self.go_on_with_checkpoint(now)?;
+        self.go_on_preloading()?;
+        self.notices.lost(&self.leader);
         self.tell_room(now);
         Ok(Turn::On)
     }
 
     /// Carries out the leader's commands, in order.
     pub(super) fn carry_out(&mut self, now: Time) -> Result<Turn, ServerError> {
+        self.check_images()?;
         while let Some(command) = self.leader.poll() {
             match command {
                 Command::Append(record) => {
@@ -140,6 +153,8 @@ impl PageServer {
                         Body::Generation => {
                             let begun = self.store.begin_generation(record.stamp.number)?;
                             assert_eq!(begun, record.stamp.generation, "one line of generations");
+                            let synced = self.store.synced();
+                            self.leader.handle(now, Event::Durable(synced));
                         }
                         Body::Commit { .. } => self.store.append(&record)?,
                         Body::Joined(_) | Body::Left(_) => {
@@ -153,6 +168,12 @@ impl PageServer {
                         }
                     }
                 }
+                Command::Sync => self.store.start_sync()?,
+                Command::BeginCheckpoint {
+                    cut,
+                    state,
+                    strategy,
+                } => self.begin_checkpoint(cut, state, strategy),
                 Command::Send {
                     connection,
                     message,
@@ -161,6 +182,7 @@ impl PageServer {
                     let _ = self.peers.send(connection, &message);
                 }
                 Command::SendStatus { connection } => self.send_status(now, connection),
+                Command::SendCheckpoint { connection } => self.send_checkpoint(connection),
                 Command::Close { connection } => self.peers.close(connection),
                 Command::Shutdown { connection } => return Ok(Turn::End(connection)),
             }
@@ -175,21 +197,25 @@ impl PageServer {
     }
 
     /// Sends batches to all who can take them.
-    fn flush(&mut self, now: Time) {
+    fn flush(&mut self, now: Time) -> Result<(), ServerError> {
         while let Some(connection) = self.leader.flushable(now) {
             // A connection that is not ready is named again once it is writable.
             if self.peers.is_ready(connection)
                 && let Some(batch) = self.leader.batch(now, connection)
             {
+                self.check_images()?;
                 let _ = self.peers.send(connection, &batch);
             }
         }
+        Ok(())
     }
 
     fn send_status(&mut self, now: Time, connection: ConnectionId) {
         let mut status = self.leader.status(now);
         status.cluster = self.started.cluster.to_string();
         status.log_bytes = bytes_in(&self.log).unwrap_or(0);
+        let newest = self.store.checkpoints().last();
+        status.checkpoint = newest.map(plurix_store::Checkpoint::status);
         let _ = self
             .peers
             .send(connection, &ToStation::Status(Box::new(status)));
@@ -197,13 +223,14 @@ impl PageServer {
 
     /// Ends in order: the log is marked clean, and whoever asked is told.
     fn end(mut self, connection: ConnectionId) -> Result<(), ServerError> {
+        self.checkpoint_at_end(self.now())?;
         self.store.close_clean()?;
         let _ = self.peers.send(connection, &ToStation::Stopping);
         self.peers.end();
         Ok(())
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         Time(self.origin.elapsed().as_nanos() as u64)
     }
 }

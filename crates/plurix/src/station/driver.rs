@@ -17,10 +17,12 @@ use crate::error::{ErrorKind, Result};
 use crate::host::{Host, Link};
 use crate::net::{ConnectError, NetError, Spinner};
 
-/// The first pause between two attempts to reach the page server; doubled each time.
+/// The shortest and the longest pause between two attempts to reach the page server.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// The longest such pause.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// A pause takes this part of the outage so far: so it becomes longer by no more than that for having
+/// been looked at now and then only.
+const PAUSE_SHARE: u32 = 8;
 
 /// The protocol of one station and what it needs of the system.
 #[derive(Debug)]
@@ -332,8 +334,8 @@ impl Driver {
                     .into());
                 }
                 self.outage.last = Some(error);
+                self.outage.pause = (gone / PAUSE_SHARE).clamp(PAUSE_MIN, PAUSE_MAX);
                 self.outage.retry = now + self.outage.pause;
-                self.outage.pause = (self.outage.pause * 2).min(PAUSE_MAX);
                 Ok(())
             }
         }

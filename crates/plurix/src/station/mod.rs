@@ -2,6 +2,7 @@
 
 pub(crate) mod baton;
 mod driver;
+mod durable;
 mod options;
 
 use std::fmt;

@@ -20,6 +20,8 @@ impl Hash for Leader {
             cuts,
             number,
             logged,
+            synced,
+            syncing,
             room,
             incarnations,
             pages,
@@ -32,18 +34,21 @@ impl Hash for Leader {
             lazy_due,
             leaving,
             unlogged,
+            checkpointing,
             next_tick: _,
             started: _,
             counters: _,
             stopping,
         } = self;
         (term, generation, cuts, number, logged, room, incarnations).hash(state);
+        (synced, syncing).hash(state);
         (pages, history, members, leaving, commands, stopping).hash(state);
         // In which order members are served makes no difference to any of them.
         for list in [urgent, lazy, unlogged] {
             list.iter().collect::<BTreeSet<_>>().hash(state);
         }
         lazy_due.is_some().hash(state);
+        checkpointing.hash(state);
     }
 }
 
@@ -64,13 +69,14 @@ impl Hash for MemberState {
             held,
             said: _,
             pulse,
+            awaits_durable,
             turn,
             // Compared with a number while that is handed out, and with no other.
             reached: _,
             commits: _,
             conflicts: _,
         } = self;
-        (member, stream, outcomes, pulse, turn).hash(state);
+        (member, stream, outcomes, pulse, awaits_durable, turn).hash(state);
         held.iter().collect::<BTreeSet<_>>().hash(state);
         match link {
             Link::Connected {

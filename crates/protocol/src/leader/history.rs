@@ -214,7 +214,7 @@ impl History {
                 .section(page)
                 .expect("a page's version names a commit that wrote it");
             if !canary::strikes(Canary::ServeNewer) {
-                let bytes = bytes.get_or_insert_with(|| Box::new(**image));
+                let bytes = bytes.get_or_insert_with(|| Box::new(*image));
                 revert(bytes, &section, before);
             }
             since.push(Delta {
@@ -226,7 +226,7 @@ impl History {
         }
         since.reverse();
         let content = match bytes {
-            None => Content::Bytes(Bytes::from_owner(Shared(Arc::clone(image)))),
+            None => Content::Bytes(Bytes::from_owner(Shared(image))),
             Some(bytes) if at == CommitNumber(0) && bytes.iter().all(|byte| *byte == 0) => {
                 Content::Zero
             }
@@ -290,7 +290,7 @@ mod tests {
             writes in prop::collection::vec((0u32..3, 0usize..200, any::<u8>(), 1usize..90), 1..30),
             bytes_max in 0usize..6000,
         ) {
-            let mut pages = PageTable::new(1 << 20, 2);
+            let mut pages = PageTable::in_memory(1 << 20, 2);
             let mut history = History::new(CommitNumber(1), bytes_max);
             let mut states = vec![vec![0u8; PAGE_BYTES]];
             for (n, (page, offset, value, length)) in writes.iter().enumerate() {

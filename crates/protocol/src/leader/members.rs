@@ -33,6 +33,8 @@ pub(crate) struct MemberState {
     pub(crate) said: Time,
     /// It is due a batch even if there is no news.
     pub(crate) pulse: bool,
+    /// It wants to hear when everything through this commit is durable.
+    pub(crate) awaits_durable: Option<CommitNumber>,
     pub(crate) turn: Turn,
     /// The newest commit whose changes are queued for it.
     pub(crate) reached: CommitNumber,
@@ -75,6 +77,7 @@ impl MemberState {
             held: FxHashSet::default(),
             said: now,
             pulse: false,
+            awaits_durable: None,
             turn: Turn::default(),
             reached: CommitNumber(0),
             commits: 0,

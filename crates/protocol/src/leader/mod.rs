@@ -6,6 +6,7 @@
 //!  Closed  --+--> session --> commit: admit, reserve, |                    later batch is taken
 //!  Logged  --+               validate, number, apply  +--> Send(welcome, refusal, ...)
 //!  Room    --+            \-> fetch, drop, heartbeat  +--> Close
+//!  Durable --+            \-> durable                 +--> Sync
 //!  Tick    --+
 //!                     flushable() --> batch(connection)    pulled by the driver as it can send
 //! ```
@@ -19,97 +20,45 @@
 //! record; batches reveal nothing above `logged`; a member is told of joins and ends in the order
 //! of the log.
 
+mod changes;
+mod checkpoint;
 mod commit;
+mod durable;
 mod fingerprint;
 mod history;
+mod images;
+mod line_writers;
 mod members;
 mod outcomes;
+mod page_set;
 mod pages;
 mod replay;
 mod session;
+mod settings;
 mod stale;
+mod state;
 mod stream;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{Member, SessionRefusal, Status, ToLeader, ToStation, Violation};
 use plurix_wire::record::{Body, Record, Stamp};
-use plurix_wire::{CommitNumber, Generation, Term};
+use plurix_wire::{CommitNumber, Generation, PageNumber, Term};
 
 use crate::{ConnectionId, Span, Time};
+use checkpoint::Checkpointing;
+pub use checkpoint::{CheckpointSettings, CollectedPage, Strategy};
 use history::History;
+pub use images::{Images, NoImages};
 use members::{Members, Turn};
 use pages::{PageTable, Slot};
 pub use replay::ReplayError;
+pub use settings::{Durability, FROZEN_BYTES_MIN, Settings};
 use stale::Heap;
+pub use state::StateError;
 use stream::Sender;
-
-/// Lines copied for a slow station may always take so many bytes: with none, a station that is slower than the others write
-/// would never be told all of one commit.
-pub const FROZEN_BYTES_MIN: usize = 64 << 10;
-
-/// What an answer promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// The commit survives the death of any process.
-    Memory,
-    /// The commit survives a power cut.
-    Durable,
-}
-
-/// Bounds and times of a leader.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Size of the heap, a whole number of pages.
-    pub heap_bytes: u64,
-    /// What an answer promises.
-    pub durability: Durability,
-    /// Most members at a time.
-    pub stations_max: u32,
-    /// Pages for which the last writer of each line is known.
-    pub recent_pages: usize,
-    /// Bytes of before- and after-images kept to serve older snapshots.
-    pub history_bytes_max: usize,
-    /// Bytes of deltas a slow station may be behind before they collapse, and of lines copied for
-    /// it then.
-    pub backlog_bytes_max: usize,
-    /// Bytes of served pages and answers that may wait for one station.
-    pub answer_bytes_max: usize,
-    /// A batch ends after the item that takes it beyond this.
-    pub batch_bytes: usize,
-    /// Outcomes kept for one station.
-    pub outcomes_max: usize,
-    /// A station silent for longer is dropped.
-    pub silence_max: Span,
-    /// A station whose connection was lost, without proof that it died, may resume this long.
-    pub resume_max: Span,
-    /// A member hears from the leader at least this often.
-    pub heartbeat: Span,
-    /// Changes that nobody waits for are held back this long, to be sent together.
-    pub stream_delay: Span,
-}
-
-impl Settings {
-    /// The defaults for a heap of `heap_bytes`.
-    #[must_use]
-    pub fn new(heap_bytes: u64, durability: Durability) -> Self {
-        Self {
-            heap_bytes,
-            durability,
-            stations_max: 1024,
-            recent_pages: 1 << 16,
-            history_bytes_max: 64 << 20,
-            backlog_bytes_max: 4 << 20,
-            answer_bytes_max: 64 << 20,
-            batch_bytes: 256 << 10,
-            outcomes_max: 64,
-            silence_max: Span::from_millis(2_000),
-            resume_max: Span::from_millis(2_000),
-            heartbeat: Span::from_millis(100),
-            stream_delay: Span::from_micros(300),
-        }
-    }
-}
 
 /// What happens to a leader.
 #[derive(Debug)]
@@ -130,10 +79,20 @@ pub enum Event {
     },
     /// The log is on disk through this commit.
     Logged(CommitNumber),
+    /// A loss of power cannot take back anything through this commit: a [`Command::Sync`] has
+    /// ended, or it was known otherwise. With [`Durability::Durable`] it is not needed.
+    Durable(CommitNumber),
     /// The log can surely take one record of this many bytes.
     Room(u64),
     /// Time has passed; due whenever [`Leader::next_timeout`] says.
     Tick,
+    /// The running checkpoint is on disk.
+    Checkpointed,
+    /// The running checkpoint could not be written.
+    CheckpointFailed {
+        /// Why, for whoever asked for it.
+        why: String,
+    },
 }
 
 /// What a leader wants done, in order.
@@ -141,6 +100,19 @@ pub enum Event {
 pub enum Command {
     /// Append this to the log, then report the [`Event::Room`] left.
     Append(Record),
+    /// Begin to bring on disk what has been appended, while serving everybody; report
+    /// [`Event::Durable`] when it is there. Not said again before that.
+    Sync,
+    /// Begin a checkpoint of all that was appended before; its pages come from
+    /// [`Leader::collect`]. Then report [`Event::Checkpointed`] or [`Event::CheckpointFailed`].
+    BeginCheckpoint {
+        /// The stamp of the last record before the cut.
+        cut: Stamp,
+        /// What goes into the checkpoint beside the pages, for [`Leader::start_from`].
+        state: Vec<u8>,
+        /// How the pages are to be had.
+        strategy: Strategy,
+    },
     /// Send this.
     Send {
         /// To whom.
@@ -150,6 +122,11 @@ pub enum Command {
     },
     /// Answer with [`Leader::status`], completed by what only the driver knows.
     SendStatus {
+        /// To whom.
+        connection: ConnectionId,
+    },
+    /// Answer with the newest checkpoint, which the driver knows.
+    SendCheckpoint {
         /// To whom.
         connection: ConnectionId,
     },
@@ -177,6 +154,10 @@ pub struct Leader {
     number: CommitNumber,
     /// The newest commit that may be revealed.
     logged: CommitNumber,
+    /// The newest commit that was reported to be on disk by [`Event::Durable`].
+    synced: CommitNumber,
+    /// What the sync under way covers.
+    syncing: Option<CommitNumber>,
     /// Bytes of the record that the log can surely take.
     room: u64,
     incarnations: u32,
@@ -196,6 +177,7 @@ pub struct Leader {
     leaving: Vec<(CommitNumber, Member)>,
     /// Members whose answers wait for the log.
     unlogged: Vec<Slot>,
+    checkpointing: Checkpointing,
     next_tick: Time,
     started: Time,
     counters: Counters,
@@ -208,12 +190,21 @@ struct Counters {
     conflicts: u64,
     log_full: u64,
     fetches: u64,
+    /// The most commits that a station had seen and the heap has not.
+    lost: u64,
 }
 
 impl Leader {
     /// A leader of an empty heap; [`replay`](Self::replay) the log, then [`start`](Self::start).
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        Self::with_images(settings, Arc::new(NoImages))
+    }
+
+    /// A leader whose checkpoints hold what `images` answers; [`start_from`](Self::start_from) one of
+    /// them, if there is any.
+    #[must_use]
+    pub fn with_images(settings: Settings, images: Arc<dyn Images>) -> Self {
         assert!(
             settings.stations_max <= u32::from(Slot::MAX),
             "too many stations"
@@ -224,9 +215,11 @@ impl Leader {
             cuts: Vec::new(),
             number: CommitNumber(0),
             logged: CommitNumber(0),
+            synced: CommitNumber(0),
+            syncing: None,
             room: 0,
             incarnations: 0,
-            pages: PageTable::new(settings.heap_bytes, settings.recent_pages),
+            pages: PageTable::new(&settings, images),
             history: History::new(CommitNumber(1), settings.history_bytes_max),
             undo: Vec::new(),
             members: Members::default(),
@@ -236,6 +229,7 @@ impl Leader {
             lazy_due: None,
             leaving: Vec::new(),
             unlogged: Vec::new(),
+            checkpointing: Checkpointing::new(),
             next_tick: Time(0),
             started: Time(0),
             counters: Counters::default(),
@@ -253,9 +247,13 @@ impl Leader {
             } => self.message(now, connection, message),
             Event::Closed { connection, died } => self.closed(now, connection, died),
             Event::Logged(through) => self.logged(through),
+            Event::Durable(through) => self.durable_through(through),
             Event::Room(bytes) => self.room = bytes,
             Event::Tick => self.tick(now),
+            Event::Checkpointed => self.checkpointed(now),
+            Event::CheckpointFailed { why } => self.checkpoint_failed(now, &why),
         }
+        self.relieve(now);
     }
 
     /// The next thing to do.
@@ -266,8 +264,8 @@ impl Leader {
     /// When [`Event::Tick`] is due, or [`flushable`](Self::flushable) should be asked again.
     #[must_use]
     pub fn next_timeout(&self) -> Time {
-        self.lazy_due
-            .map_or(self.next_tick, |due| due.min(self.next_tick))
+        let due = [self.lazy_due, self.checkpoint_due()];
+        due.into_iter().flatten().fold(self.next_tick, Time::min)
     }
 
     /// The newest commit.
@@ -294,10 +292,22 @@ impl Leader {
         self.logged < self.number
     }
 
+    /// Loads up to `most` of the pages that a checkpoint holds before they are asked for, from page
+    /// `first` on; answers where to go on, unless all are in memory or as many as there should be.
+    pub fn preload(&mut self, first: PageNumber, most: usize) -> Option<PageNumber> {
+        self.pages.preload(first, most)
+    }
+
+    /// How many pages are in memory.
+    #[must_use]
+    pub fn pages_in_memory(&self) -> usize {
+        self.pages.resident()
+    }
+
     /// The newest bytes of a page, or `None` while it is all zero. For oracles.
     #[must_use]
-    pub fn page(&self, page: plurix_wire::PageNumber) -> Option<&plurix_wire::PageBytes> {
-        self.pages.image(page).map(|image| &**image)
+    pub fn page(&self, page: PageNumber) -> Option<Arc<plurix_wire::PageBytes>> {
+        self.pages.image(page)
     }
 
     /// Bytes that the history takes. For oracles.
@@ -311,6 +321,19 @@ impl Leader {
     pub fn outcomes_kept(&self) -> usize {
         let kept = self.members.iter().map(|(_, state)| state.outcomes.kept());
         kept.max().unwrap_or(0)
+    }
+
+    /// The most commits that any station is known to have seen and the heap, since it went back, has
+    /// not. Only what stations that come back say of it can be known.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.counters.lost
+    }
+
+    /// Where the present generation began.
+    #[must_use]
+    pub fn cut(&self) -> CommitNumber {
+        self.cuts.last().map_or(CommitNumber(0), |(_, cut)| *cut)
     }
 
     /// A connection for which [`batch`](Self::batch) has something to say now. Each is named once
@@ -407,13 +430,15 @@ impl Leader {
         }
     }
 
-    /// What this leader knows of itself and its members; the driver adds cluster and log size.
+    /// What this leader knows of itself and its members; the driver adds the cluster, the size
+    /// of the log and the newest checkpoint.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
         Status {
             term: self.term.0,
             generation: self.generation.0,
             commit: self.number.0,
+            durable: self.durable().0,
             durability: match self.settings.durability {
                 Durability::Memory => "memory".to_owned(),
                 Durability::Durable => "durable".to_owned(),
@@ -424,6 +449,9 @@ impl Leader {
             conflicts: self.counters.conflicts,
             log_full: self.counters.log_full,
             fetches: self.counters.fetches,
+            cut: self.cuts.last().map_or(0, |(_, cut)| cut.0),
+            lost: self.counters.lost,
+            cached_pages: self.pages.resident() as u64,
             uptime_ms: now.since(self.started).as_millis(),
             stations: self
                 .members
@@ -439,6 +467,10 @@ impl Leader {
             term: self.term,
             generation: self.generation,
             logged: self.logged,
+            durable: match canary::strikes(Canary::EarlyDurable) {
+                true => self.number,
+                false => self.durable(),
+            },
             batch_bytes: self.settings.batch_bytes,
             frozen_bytes_max: self.settings.backlog_bytes_max.max(FROZEN_BYTES_MIN),
         }
@@ -463,6 +495,7 @@ impl Leader {
         }
         self.next_tick = now + Span(self.settings.heartbeat.0 / 2);
         self.expire(now);
+        self.checkpoint_if_due(now);
         for slot in self.members.slots() {
             let state = self.members.get_mut(slot);
             if state.connection().is_some() && now.since(state.said) >= self.settings.heartbeat {

@@ -28,7 +28,18 @@ pub(crate) enum Verdict {
 pub(crate) struct Outcomes {
     window: VecDeque<(CommitSequence, Outcome)>,
     newest: CommitSequence,
+    /// The newest that was not refused.
+    newest_committed: CommitSequence,
     acknowledged: CommitSequence,
+}
+
+/// What survives a restart of the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) newest: CommitSequence,
+    pub(crate) acknowledged: CommitSequence,
+    /// Ascending by sequence.
+    pub(crate) window: Vec<(CommitSequence, CommitNumber)>,
 }
 
 impl Outcomes {
@@ -68,6 +79,9 @@ impl Outcomes {
     pub(crate) fn settle(&mut self, sequence: CommitSequence, outcome: Outcome) {
         assert!(sequence > self.newest, "a request is settled once");
         self.newest = sequence;
+        if matches!(outcome, Outcome::Committed(_)) {
+            self.newest_committed = sequence;
+        }
         self.window.push_back((sequence, outcome));
     }
 
@@ -82,9 +96,47 @@ impl Outcomes {
         if canary::strikes(Canary::CommitTwice) {
             return;
         }
-        self.newest = sequence;
+        (self.newest, self.newest_committed) = (sequence, sequence);
         self.window
             .push_back((sequence, Outcome::Committed(number)));
+    }
+
+    /// What a checkpoint keeps: refusals are forgotten, as they are by a replay.
+    pub(crate) fn committed(&self) -> Committed {
+        let committed = self
+            .window
+            .iter()
+            .filter_map(|(sequence, outcome)| match outcome {
+                Outcome::Committed(number) => Some((*sequence, *number)),
+                Outcome::Refused(_) => None,
+            });
+        Committed {
+            newest: self.newest_committed,
+            acknowledged: self.acknowledged,
+            window: committed.collect(),
+        }
+    }
+
+    /// The outcomes that a checkpoint kept; `None` if they contradict each other.
+    pub(crate) fn restored(committed: Committed) -> Option<Self> {
+        let Committed {
+            newest,
+            acknowledged,
+            window,
+        } = committed;
+        let ascends = window.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let within = window
+            .iter()
+            .all(|(sequence, _)| *sequence > acknowledged && *sequence <= newest);
+        let outcomes = window
+            .into_iter()
+            .map(|(sequence, number)| (sequence, Outcome::Committed(number)));
+        (ascends && within).then(|| Self {
+            window: outcomes.collect(),
+            newest,
+            newest_committed: newest,
+            acknowledged,
+        })
     }
 
     fn acknowledge(&mut self, acknowledged: CommitSequence) {

@@ -4,33 +4,61 @@
 //! numbers a page, so it is kept for a bounded number of recently written pages; of any other page
 //! only the newest commit that touched it is known. Forgetting can thus refuse a transaction that
 //! was fine, and never accepts one that was not.
+//!
+//! Bytes that a checkpoint on disk holds need not be in memory: they are loaded when they are asked
+//! for, and dropped again when there is too much, by the clock algorithm (Corbató 1968). Of a page that
+//! came with the checkpoint a leader started from, the cut counts as the commit that wrote it. What the
+//! log behind it wrote is added when the page is loaded: see [`Redo`].
+
+#[cfg(test)]
+mod tests;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageLines;
-use plurix_wire::{
-    CommitNumber, LINES_PER_PAGE, LineMask, PAGE_BYTES, PageBytes, PageNumber, WriteSet,
-};
+use plurix_wire::redo::{Chain, Redo};
+use plurix_wire::{CommitNumber, LineMask, PAGE_BYTES, PageBytes, PageNumber, WriteSet};
+
+use super::changes::Changes;
+use super::images::Images;
+use super::line_writers::LineWriters;
+use super::page_set::PageSet;
+use super::settings::Settings;
 
 /// Index of a member in the leader's table; small, reused after the member left.
 pub(crate) type Slot = u16;
 
 const CHUNK_PAGES: usize = 512;
+/// Entries looked at in one go when there is too much in memory.
+const EVICT_LOOKS: usize = 4096;
 
 /// What the leader knows of one page.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Entry {
-    /// The newest bytes; absent until the first commit writes the page. Shared with answers under
-    /// way: a commit that finds it shared changes a copy.
+    /// The newest bytes, if they are in memory. Absent, too, until the first commit writes the page.
+    /// Shared with answers under way and images being written: a commit that finds it shared changes
+    /// a copy.
     image: Option<Arc<PageBytes>>,
+    /// The bytes were used since the clock's hand passed.
+    touched: bool,
     /// The newest commit that wrote the page.
     pub(crate) version: CommitNumber,
     /// The members that hold a copy, in no order.
     pub(crate) holders: Vec<Slot>,
     /// Position in [`LineWriters`], if the page is among the recent ones.
     lines: Option<u32>,
+    /// What the log wrote, if the bytes are not in memory.
+    redo: Chain,
+}
+
+impl Entry {
+    /// Whether its bytes are those that the newest checkpoint holds.
+    #[cfg(test)]
+    pub(crate) fn is_as_stored(&self) -> bool {
+        self.image.is_none() && self.redo.is_empty()
+    }
 }
 
 /// All pages, found by number in two steps; chunks exist where something was written or held.
@@ -41,17 +69,63 @@ pub(crate) struct PageTable {
     /// Pages of the heap.
     limit: u64,
     written: u64,
+    images: Arc<dyn Images>,
+    /// Pages that the newest checkpoint on disk holds.
+    stored: PageSet,
+    /// The cut of the checkpoint that the leader started from.
+    base: CommitNumber,
+    changes: Changes,
+    redo: Redo,
+    /// Pages in memory, and how many there should be at most.
+    resident: usize,
+    resident_max: usize,
+    /// Where the clock's hand stands.
+    hand: usize,
 }
 
 impl PageTable {
-    /// An empty heap of `heap_bytes`; the last writer of each line is known for `recent` pages.
-    pub(crate) fn new(heap_bytes: u64, recent: usize) -> Self {
+    /// An empty heap.
+    pub(crate) fn new(settings: &Settings, images: Arc<dyn Images>) -> Self {
         Self {
             chunks: Vec::new(),
-            line_writers: LineWriters::new(recent),
-            limit: heap_bytes / PAGE_BYTES as u64,
+            line_writers: LineWriters::new(settings.recent_pages),
+            limit: settings.heap_bytes / PAGE_BYTES as u64,
             written: 0,
+            images,
+            stored: PageSet::default(),
+            base: CommitNumber(0),
+            changes: Changes::default(),
+            redo: Redo::new(settings.redo_bytes_max),
+            resident: 0,
+            resident_max: settings.resident_pages_max,
+            hand: 0,
         }
+    }
+
+    /// A heap of which no checkpoint was taken.
+    #[cfg(test)]
+    pub(crate) fn in_memory(heap_bytes: u64, recent_pages: usize) -> Self {
+        let settings = Settings {
+            recent_pages,
+            ..Settings::new(heap_bytes, super::Durability::Memory)
+        };
+        Self::new(&settings, Arc::new(super::NoImages))
+    }
+
+    /// Starts from a checkpoint that holds `pages` and was cut at commit `base`. Answers whether the
+    /// heap has all these pages.
+    pub(crate) fn start_from(
+        &mut self,
+        base: CommitNumber,
+        pages: impl IntoIterator<Item = PageNumber>,
+    ) -> bool {
+        assert!(self.chunks.is_empty(), "a heap starts once");
+        self.base = base;
+        self.stored = pages.into_iter().collect();
+        self.written = self.stored.len();
+        u32::try_from(self.limit).map_or(true, |limit| {
+            self.stored.from(PageNumber(limit)).next().is_none()
+        })
     }
 
     /// Whether the heap has this page.
@@ -77,20 +151,83 @@ impl PageTable {
         if chunk >= self.chunks.len() {
             self.chunks.resize_with(chunk + 1, || None);
         }
-        let chunk = self.chunks[chunk]
-            .get_or_insert_with(|| Box::new(std::array::from_fn(|_| Entry::default())));
+        let (stored, base) = (&self.stored, self.base);
+        let chunk = self.chunks[chunk].get_or_insert_with(|| {
+            Box::new(std::array::from_fn(|index| {
+                let page = PageNumber((chunk * CHUNK_PAGES + index) as u32);
+                let version = if stored.contains(page) {
+                    base
+                } else {
+                    CommitNumber(0)
+                };
+                Entry {
+                    version,
+                    ..Entry::default()
+                }
+            }))
+        });
         &mut chunk[index]
     }
 
-    /// The newest bytes of `page`, or `None` while it is all zero.
-    pub(crate) fn image(&self, page: PageNumber) -> Option<&Arc<PageBytes>> {
-        self.get(page)?.image.as_ref()
+    /// The newest bytes of `page`, or `None` while it is all zero. Bytes that are loaded for this are
+    /// not kept.
+    pub(crate) fn image(&self, page: PageNumber) -> Option<Arc<PageBytes>> {
+        match self.get(page) {
+            Some(Entry {
+                image: Some(image), ..
+            }) => Some(Arc::clone(image)),
+            Some(entry) => self.load(page, entry.redo),
+            None => self.load(page, Chain::default()),
+        }
+    }
+
+    /// The bytes of a page that is not in memory, `redo` applied to those of the newest checkpoint.
+    fn load(&self, page: PageNumber, redo: Chain) -> Option<Arc<PageBytes>> {
+        let stored = self.stored.contains(page).then(|| self.images.load(page));
+        if redo.is_empty() {
+            return stored;
+        }
+        let mut image = stored.unwrap_or_else(|| Arc::new([0; PAGE_BYTES]));
+        self.redo.apply(redo, Arc::make_mut(&mut image));
+        Some(image)
+    }
+
+    /// Has the bytes of `page` in memory from now on, if it is not all zero.
+    pub(crate) fn touch(&mut self, page: PageNumber) {
+        let entry = self.entry(page);
+        entry.touched = true;
+        if entry.image.is_some() {
+            return;
+        }
+        let mut redo = entry.redo;
+        if let Some(image) = self.load(page, redo) {
+            self.redo.forget(&mut redo);
+            let entry = self.entry(page);
+            (entry.image, entry.redo) = (Some(image), redo);
+            self.resident += 1;
+        }
+    }
+
+    /// Has up to `most` of the pages that a checkpoint holds in memory, from page `first` on; answers
+    /// where to go on, unless all are there or as many as there should be.
+    pub(crate) fn preload(&mut self, first: PageNumber, most: usize) -> Option<PageNumber> {
+        let pages: Vec<_> = self.stored.from(first).take(most + 1).collect();
+        for page in pages.iter().take(most) {
+            if self.resident >= self.resident_max {
+                return None;
+            }
+            self.touch(*page);
+        }
+        pages.get(most).copied()
     }
 
     /// The newest commit that wrote `page`.
     pub(crate) fn version(&self, page: PageNumber) -> CommitNumber {
-        self.get(page)
-            .map_or(CommitNumber(0), |entry| entry.version)
+        match self.get(page) {
+            Some(entry) => entry.version,
+            None if self.stored.contains(page) => self.base,
+            None => CommitNumber(0),
+        }
     }
 
     /// The first of `reads` that a commit after `snapshot` wrote, as far as is known.
@@ -114,13 +251,12 @@ impl PageTable {
 
     /// The lines of `page` that commits after `snapshot` may have written.
     pub(crate) fn written_since(&self, page: PageNumber, snapshot: CommitNumber) -> LineMask {
-        match self.get(page) {
-            None => LineMask(0),
-            Some(entry) if entry.version <= snapshot => LineMask(0),
-            Some(entry) => match entry.lines {
-                None => LineMask::ALL,
-                Some(slot) => self.line_writers.written_since(slot, snapshot),
-            },
+        if self.version(page) <= snapshot {
+            return LineMask(0);
+        }
+        match self.get(page).and_then(|entry| entry.lines) {
+            None => LineMask::ALL,
+            Some(slot) => self.line_writers.written_since(slot, snapshot),
         }
     }
 
@@ -130,6 +266,7 @@ impl PageTable {
         for section in writes.sections() {
             let page = section.page();
             let fresh = self.recent(page);
+            self.about_to_change(page);
             let entry = self.entry(page);
             assert!(entry.version < number, "commits must be applied in order");
             undo.extend_from_slice(&entry.version.0.to_le_bytes());
@@ -144,25 +281,144 @@ impl PageTable {
                 undo.extend_from_slice(bytes);
                 bytes.copy_from_slice(run.bytes);
             }
-            self.written += u64::from(created);
+            self.created(created);
             self.line_writers
                 .record(lines, fresh.then_some(previous), section.lines(), number);
         }
     }
 
-    /// [`apply`](Self::apply) for the replay of a log: keeps no undo, and remembers writers by page.
+    /// [`apply`](Self::apply) for the replay of a log: keeps no undo, remembers writers by page, and
+    /// leaves the bytes of pages that are not in memory to whoever asks for them.
     pub(crate) fn replay(&mut self, number: CommitNumber, writes: &WriteSet) {
         for section in writes.sections() {
-            let entry = self.entry(section.page());
+            let page = section.page();
+            // There is no checkpoint under way whose bytes could be lost.
+            self.changes.changes(page);
+            let entry = self.entry(page);
             entry.version = number;
+            let mut redo = entry.redo;
+            if entry.image.is_none() && self.redo.push(&mut redo, &section) {
+                let entry = self.entry(page);
+                let is_known = !std::mem::replace(&mut entry.redo, redo).is_empty();
+                self.written += u64::from(!is_known && !self.stored.contains(page));
+                continue;
+            }
+            self.touch(page);
+            let entry = self.entry(page);
             let created = entry.image.is_none();
             let image = entry.image.get_or_insert_with(|| Arc::new([0; PAGE_BYTES]));
-            let image = Arc::make_mut(image);
-            for run in section.runs() {
-                let at = usize::from(run.offset);
-                image[at..at + run.bytes.len()].copy_from_slice(run.bytes);
+            section.apply(Arc::make_mut(image));
+            self.created(created);
+        }
+    }
+
+    fn created(&mut self, is_new: bool) {
+        self.written += u64::from(is_new);
+        self.resident += usize::from(is_new);
+    }
+
+    /// Sees to it that the bytes of `page` are in memory, and that those of a cut are not lost.
+    fn about_to_change(&mut self, page: PageNumber) {
+        if self.entry(page).image.is_none() {
+            self.touch(page);
+        }
+        if self.changes.changes(page)
+            && self.changes.is_left(page)
+            && let Some(image) = self.image(page)
+        {
+            self.changes.save(page, image);
+        }
+    }
+
+    /// Pages changed since the last cut.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changes.changed()
+    }
+
+    /// The cut: what has changed is to be collected, if the checkpoint `collects`. Answers how many
+    /// pages that are.
+    pub(crate) fn freeze(&mut self, collects: bool) -> u64 {
+        self.changes.freeze(collects)
+    }
+
+    /// Frozen pages that are yet to be collected or set aside.
+    pub(crate) fn left_to_collect(&self) -> u64 {
+        self.changes.left()
+    }
+
+    /// Pages set aside that are yet to be collected.
+    pub(crate) fn saved(&self) -> usize {
+        self.changes.saved()
+    }
+
+    /// At most `most` pages as of the cut, those first that were set aside; and whether there are no
+    /// more.
+    pub(crate) fn collect(&mut self, most: usize) -> (Vec<(PageNumber, Arc<PageBytes>)>, bool) {
+        let mut pages = self.changes.take_saved(most);
+        let next = self.changes.take_left(most - pages.len());
+        for page in next {
+            let image = self.image(page).expect("a page that changed has bytes");
+            pages.push((page, image));
+        }
+        (pages, self.changes.is_collected())
+    }
+
+    /// The frozen pages are on disk, as of commit `cut`.
+    pub(crate) fn stored(&mut self, cut: CommitNumber) {
+        debug_assert!(cut >= self.base, "checkpoints follow each other");
+        let frozen = self.changes.release();
+        for page in frozen.iter() {
+            // What the log wrote before the cut is in the image.
+            let mut redo = std::mem::take(&mut self.entry(page).redo);
+            self.redo.forget(&mut redo);
+        }
+        self.stored.extend(&frozen);
+    }
+
+    /// The frozen pages were not written.
+    pub(crate) fn thaw(&mut self) {
+        self.changes.thaw();
+    }
+
+    /// Pages in memory.
+    pub(crate) fn resident(&self) -> usize {
+        self.resident
+    }
+
+    /// Whether more pages are in memory than there should be.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.resident > self.resident_max
+    }
+
+    /// Whether there are half as many again, those that were set aside for a checkpoint included.
+    pub(crate) fn is_overcrowded(&self) -> bool {
+        let most = self.resident_max.saturating_add(self.resident_max / 2);
+        self.resident + self.changes.saved() > most
+    }
+
+    /// Drops pages from memory until no more are there than there should be, or a share of them was
+    /// looked at. Those that changed since the checkpoint cut at `durable` stay.
+    pub(crate) fn evict(&mut self, durable: CommitNumber) {
+        let places = self.chunks.len() * CHUNK_PAGES;
+        for _ in 0..EVICT_LOOKS.min(2 * places) {
+            if !self.is_crowded() {
+                return;
             }
-            self.written += u64::from(created);
+            self.hand = (self.hand + 1) % places;
+            let Some(chunk) = &mut self.chunks[self.hand / CHUNK_PAGES] else {
+                self.hand = self.hand.next_multiple_of(CHUNK_PAGES) % places;
+                continue;
+            };
+            let entry = &mut chunk[self.hand % CHUNK_PAGES];
+            let is_used = std::mem::take(&mut entry.touched);
+            let is_alone = entry
+                .image
+                .as_ref()
+                .is_some_and(|image| Arc::strong_count(image) == 1);
+            if is_alone && !is_used && entry.version <= durable {
+                entry.image = None;
+                self.resident -= 1;
+            }
         }
     }
 
@@ -189,19 +445,30 @@ impl Hash for PageTable {
             line_writers,
             limit: _,
             written: _,
+            images: _,
+            stored,
+            base,
+            changes,
+            redo,
+            resident: _,
+            resident_max: _,
+            hand: _,
         } = self;
+        (stored, base, changes, redo).hash(state);
         for (at, chunk) in chunks.iter().enumerate() {
             for (index, entry) in chunk.iter().flat_map(|chunk| chunk.iter().enumerate()) {
                 let Entry {
                     image,
+                    touched: _,
                     version,
                     holders,
                     lines,
+                    redo,
                 } = entry;
-                if image.is_some() || !holders.is_empty() {
+                if image.is_some() || !redo.is_empty() || !holders.is_empty() {
                     let mut holders = holders.clone();
                     holders.sort_unstable();
-                    (at, index, image, version, holders, lines).hash(state);
+                    (at, index, image, version, holders, lines, redo).hash(state);
                 }
             }
         }
@@ -212,138 +479,4 @@ impl Hash for PageTable {
 fn position(page: PageNumber) -> (usize, usize) {
     let page = page.0 as usize;
     (page / CHUNK_PAGES, page % CHUNK_PAGES)
-}
-
-/// The last writer of each line of a bounded number of pages, replaced by the clock algorithm
-/// (Corbató 1968).
-#[derive(Debug, Clone, Hash)]
-struct LineWriters {
-    slots: Vec<Writers>,
-    capacity: usize,
-    hand: usize,
-}
-
-#[derive(Debug, Clone, Hash)]
-struct Writers {
-    page: PageNumber,
-    touched: bool,
-    last: Box<[CommitNumber; LINES_PER_PAGE]>,
-}
-
-impl LineWriters {
-    fn new(capacity: usize) -> Self {
-        assert!(capacity > 0, "at least one page must be recent");
-        Self {
-            slots: Vec::new(),
-            capacity,
-            hand: 0,
-        }
-    }
-
-    fn touch(&mut self, slot: u32) {
-        self.slots[slot as usize].touched = true;
-    }
-
-    /// A slot for `page`, and the page that lost it.
-    fn take(&mut self, page: PageNumber) -> (u32, Option<PageNumber>) {
-        if self.slots.len() < self.capacity {
-            let last = Box::new([CommitNumber(0); LINES_PER_PAGE]);
-            self.slots.push(Writers {
-                page,
-                touched: true,
-                last,
-            });
-            return ((self.slots.len() - 1) as u32, None);
-        }
-        loop {
-            let slot = self.hand;
-            self.hand = (self.hand + 1) % self.slots.len();
-            let writers = &mut self.slots[slot];
-            if !std::mem::take(&mut writers.touched) {
-                writers.touched = true;
-                return (
-                    slot as u32,
-                    Some(std::mem::replace(&mut writers.page, page)),
-                );
-            }
-        }
-    }
-
-    /// Notes that `number` wrote `lines`. A page that has just become recent has all its lines set
-    /// to its `floor`, the newest commit that wrote any of them.
-    fn record(
-        &mut self,
-        slot: u32,
-        floor: Option<CommitNumber>,
-        lines: LineMask,
-        number: CommitNumber,
-    ) {
-        let last = &mut self.slots[slot as usize].last;
-        if let Some(floor) = floor {
-            last.fill(floor);
-        }
-        lines.lines().for_each(|line| last[line] = number);
-    }
-
-    fn written_since(&self, slot: u32, snapshot: CommitNumber) -> LineMask {
-        let last = &self.slots[slot as usize].last;
-        LineMask((0..LINES_PER_PAGE).fold(0, |mask, line| {
-            mask | u64::from(last[line] > snapshot) << line
-        }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use plurix_wire::WriteSetBuilder;
-
-    fn write(page: u32, offset: usize, bytes: &[u8]) -> WriteSet {
-        let mut builder = WriteSetBuilder::new();
-        builder.push(PageNumber(page), offset, bytes);
-        builder.finish()
-    }
-
-    fn reads(page: u32, lines: u64) -> [PageLines; 1] {
-        [PageLines {
-            page: PageNumber(page),
-            lines: LineMask(lines),
-        }]
-    }
-
-    #[test]
-    fn only_lines_written_after_the_snapshot_conflict() {
-        let mut pages = PageTable::new(1 << 20, 4);
-        pages.apply(CommitNumber(1), &write(1, 0, b"a"), &mut Vec::new());
-        pages.apply(CommitNumber(2), &write(1, 64, b"b"), &mut Vec::new());
-        assert_eq!(pages.conflict(&reads(1, 0b01), CommitNumber(1)), None);
-        assert_eq!(
-            pages.conflict(&reads(1, 0b11), CommitNumber(1)),
-            Some(reads(1, 0b10)[0])
-        );
-        assert_eq!(pages.conflict(&reads(1, 0b11), CommitNumber(2)), None);
-        assert_eq!(pages.conflict(&reads(2, 0b11), CommitNumber(0)), None);
-    }
-
-    #[test]
-    fn a_forgotten_page_conflicts_as_a_whole_and_never_too_little() {
-        let mut pages = PageTable::new(1 << 20, 1);
-        pages.apply(CommitNumber(1), &write(1, 0, b"a"), &mut Vec::new());
-        pages.apply(CommitNumber(2), &write(2, 0, b"b"), &mut Vec::new());
-        assert!(pages.conflict(&reads(1, 0b10), CommitNumber(0)).is_some());
-        assert_eq!(pages.conflict(&reads(1, 0b10), CommitNumber(1)), None);
-        pages.apply(CommitNumber(3), &write(1, 64, b"c"), &mut Vec::new());
-        assert!(pages.conflict(&reads(1, 0b01), CommitNumber(0)).is_some());
-        assert_eq!(pages.conflict(&reads(1, 0b01), CommitNumber(2)), None);
-    }
-
-    #[test]
-    fn undo_holds_the_version_and_the_bytes_before() {
-        let mut pages = PageTable::new(1 << 20, 4);
-        pages.apply(CommitNumber(7), &write(1, 10, b"old"), &mut Vec::new());
-        let mut undo = Vec::new();
-        pages.apply(CommitNumber(8), &write(1, 11, b"ew"), &mut undo);
-        assert_eq!(undo, [&7u64.to_le_bytes()[..], b"ld"].concat());
-        assert_eq!(&pages.image(PageNumber(1)).unwrap()[10..13], b"oew");
-    }
 }

@@ -1,12 +1,12 @@
 //! From the log back to a leader: the heap, the outcomes and the members as of the last record.
 
 use plurix_wire::message::Member;
-use plurix_wire::record::{Body, Record};
-use plurix_wire::{CommitNumber, Generation, Term};
+use plurix_wire::record::{Body, Record, Stamp};
+use plurix_wire::{CommitNumber, Generation, PageNumber, Term};
 
-use super::Leader;
 use super::history::History;
 use super::members::{Link, MemberState};
+use super::{Leader, StateError};
 use crate::Time;
 
 /// Why a log cannot be the history of a heap, although each record is whole.
@@ -27,6 +27,9 @@ pub enum ReplayError {
         /// The newest commit replayed.
         newest: CommitNumber,
     },
+    /// The state in a checkpoint cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A commit writes beyond the heap.
     #[error("{found} writes beyond the heap; the heap was larger when the log was written")]
     BeyondHeap {
@@ -104,6 +107,28 @@ impl Leader {
             .insert(MemberState::new(member, link, Time(0), CommitNumber(0)));
     }
 
+    /// Starts from a checkpoint: it was cut at `stamp`, holds `pages`, and came with `state`. The log
+    /// behind it is replayed next.
+    ///
+    /// # Errors
+    /// [`ReplayError`] if this is no state of this heap; the leader is then of no use.
+    pub fn start_from(
+        &mut self,
+        stamp: Stamp,
+        state: &[u8],
+        pages: impl IntoIterator<Item = PageNumber>,
+    ) -> Result<(), ReplayError> {
+        self.decode_state(&stamp, state)?;
+        (self.generation, self.term, self.number) = (stamp.generation, stamp.term, stamp.number);
+        self.checkpointing.start(Time(0), stamp);
+        if !self.pages.start_from(stamp.number, pages) {
+            return Err(ReplayError::BeyondHeap {
+                found: stamp.number,
+            });
+        }
+        Ok(())
+    }
+
     /// Begins the leadership of `term`, which is on disk; everything replayed may be revealed. If
     /// answered commits may be missing, `new_generation` separates what follows from what was lost.
     ///
@@ -122,6 +147,7 @@ impl Leader {
         self.logged = self.number;
         self.started = now;
         self.next_tick = now;
+        self.checkpointing.start(now, self.checkpointing.durable);
         self.history = History::new(self.number.next(), self.settings.history_bytes_max);
         self.append(Body::Term);
         if let Some(generation) = new_generation {

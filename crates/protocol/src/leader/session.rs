@@ -23,6 +23,7 @@ impl Leader {
             ToLeader::Status => self.commands.push_back(Command::SendStatus { connection }),
             ToLeader::Shutdown => self.shutdown(connection),
             _ if self.stopping => self.refuse(connection, SessionRefusal::ShuttingDown),
+            ToLeader::Checkpoint => self.ask_checkpoint(now, connection),
             ToLeader::Join(join) => self.join(now, connection, &join),
             ToLeader::Resume(resume) => self.resume(now, connection, &resume),
             ToLeader::Request {
@@ -58,6 +59,7 @@ impl Leader {
                 stream.push(self.number, Item::Latest);
                 self.make_urgent(slot);
             }),
+            Request::Durable { through } => self.ask_durable(slot, through),
             Request::Commit(commit) => self.has_room(slot).and_then(|()| self.commit(slot, commit)),
             Request::Fetch { run, snapshot } => self.fetch(slot, run, snapshot),
             Request::Drop { pages } => self.forget(slot, &pages),
@@ -176,6 +178,7 @@ impl Leader {
         let state = self.members.get_mut(slot);
         state.stream = Stream::new(resume.through, stale);
         state.said = now;
+        state.awaits_durable = None;
         // The connection that was named before may be the lost one.
         state.turn = Turn::None;
         self.welcome(slot, connection, resume.through);
@@ -192,7 +195,8 @@ impl Leader {
     }
 
     /// What a station of `generation` that has seen the heap up to `through` must hear, if that is
-    /// more than the heap has.
+    /// more than the heap has. A generation that this heap never had is of a line that was abandoned
+    /// when a checkpoint was restored: where that line left this one is not known here.
     fn taken_back(
         &mut self,
         generation: Generation,
@@ -201,15 +205,23 @@ impl Leader {
         if generation == self.generation && through > self.number {
             self.raise_generation();
         }
-        let behind = self
+        let is_behind = self
             .cuts
             .iter()
-            .any(|(later, cut)| *later > generation && through > *cut)
-            && !canary::strikes(Canary::StaleGeneration);
-        if !behind && generation <= self.generation && through <= self.logged {
+            .any(|(later, cut)| *later > generation && through > *cut);
+        let is_abandoned = through > CommitNumber(0)
+            && generation > Generation(0)
+            && generation < self.generation
+            && self.cuts.iter().all(|(known, _)| *known != generation);
+        let knows_better = is_behind || is_abandoned;
+        let is_let_in = !knows_better || canary::strikes(Canary::StaleGeneration);
+        if is_let_in && generation <= self.generation && through <= self.logged {
             return None;
         }
-        let cut = self.cuts.last().map_or(self.logged, |(_, cut)| *cut);
+        // What it lives on from is the oldest of the states that the heap went back to since.
+        let later = self.cuts.iter().filter(|(later, _)| *later > generation);
+        let cut = later.map(|(_, cut)| *cut).min().unwrap_or(self.logged);
+        self.counters.lost = self.counters.lost.max(through.0.saturating_sub(cut.0));
         let generation = self.generation;
         Some(SessionRefusal::RolledBack { generation, cut })
     }
@@ -280,6 +292,7 @@ impl Leader {
             self.has_room(slot)?;
             self.members.get_mut(slot).stream.forget(page);
             self.hold(slot, page);
+            self.pages.touch(page);
             let served = self
                 .history
                 .page_as_of(&self.pages, page, snapshot, self.number);
@@ -364,6 +377,7 @@ impl Leader {
     }
 
     pub(super) fn closed(&mut self, now: Time, connection: ConnectionId, died: bool) {
+        self.forget_asker(connection);
         let Some(slot) = self.members.of_connection(connection) else {
             return;
         };
@@ -402,6 +416,9 @@ impl Leader {
             if let Some(member) = self.members.get(slot).connection() {
                 self.refuse(member, SessionRefusal::ShuttingDown);
             }
+        }
+        for asker in self.forget_askers() {
+            self.refuse(asker, SessionRefusal::ShuttingDown);
         }
         self.append(Body::Clean);
         self.commands.push_back(Command::Shutdown { connection });

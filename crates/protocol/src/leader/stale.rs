@@ -269,6 +269,7 @@ fn lines_as_of(
     lines: LineMask,
     logged: CommitNumber,
 ) -> Option<Lines> {
+    let newest = heap.pages.image(page);
     let content = if heap.pages.version(page) <= logged {
         None
     } else {
@@ -281,7 +282,7 @@ fn lines_as_of(
         Some(served.content)
     };
     let image: &[u8] = match &content {
-        None => &heap.pages.image(page).expect("a stale page was written")[..],
+        None => &newest.as_ref().expect("a stale page was written")[..],
         Some(Content::Zero) => &[0; PAGE_BYTES],
         Some(Content::Bytes(bytes)) => bytes,
     };
@@ -313,7 +314,7 @@ mod tests {
     impl Busy {
         fn new(pages: u32, history_bytes_max: usize) -> Self {
             Self {
-                table: PageTable::new(1 << 20, 64),
+                table: PageTable::in_memory(1 << 20, 64),
                 history: History::new(CommitNumber(1), history_bytes_max),
                 commits: 0,
                 pages,

@@ -57,6 +57,8 @@ pub(crate) struct Sender {
     pub(crate) generation: Generation,
     /// The newest commit that may be revealed.
     pub(crate) logged: CommitNumber,
+    /// The newest commit that a loss of power cannot take back.
+    pub(crate) durable: CommitNumber,
     /// A batch ends after the item that takes it beyond this.
     pub(crate) batch_bytes: usize,
     /// Lines of at most so many bytes are copied to leave as of one commit.
@@ -174,17 +176,20 @@ impl Stream {
             }
             items.push(item);
         }
-        let waiting = self.queue.front().map(|(number, _)| *number);
-        let (last, through) = match waiting.filter(|number| *number <= newest) {
+        let waiting = self.queue.front().filter(|(number, _)| *number <= newest);
+        let (last, through) = match waiting {
             // A group ends before the next commit. One that ended only when nothing waits might
             // never end for a station that is just fast enough, and grow there without bound.
-            Some(next) if sent < next && self.stale.is_none() => {
+            Some((next, _)) if sent < *next && self.stale.is_none() => {
                 let promised = match canary::strikes(Canary::EarlyThrough) {
                     true => next.0,
                     false => next.0 - 1,
                 };
                 (true, CommitNumber(promised))
             }
+            // It ends before a page, too, for somebody who asks for many of them all the time: what
+            // a commit changed precedes the pages that were asked for after it.
+            Some((_, Item::Page(_))) if self.stale.is_none() => (true, sent),
             // A later batch of the group may end it, and say less than what is logged now.
             Some(_) => (false, sent),
             None => match self.refresh(sender, heap, &mut items, room) {
@@ -207,6 +212,7 @@ impl Stream {
             generation: sender.generation,
             sequence: self.sequence,
             through,
+            durable: sender.durable,
             last,
             items,
         })
@@ -273,6 +279,7 @@ mod tests {
     use crate::leader::history::History;
     use crate::leader::pages::PageTable;
     use plurix_wire::WriteSetBuilder;
+    use plurix_wire::message::Page;
 
     fn delta(number: u64, page: u32, value: u8) -> Delta {
         let mut builder = WriteSetBuilder::new();
@@ -288,6 +295,7 @@ mod tests {
             term: Term(1),
             generation: Generation(0),
             logged: CommitNumber(logged),
+            durable: CommitNumber(0),
             batch_bytes: 1 << 18,
             frozen_bytes_max: 0,
         }
@@ -305,7 +313,7 @@ mod tests {
         fn new(commits: u64, backlog_max: usize) -> Self {
             let mut behind = Self {
                 stream: Stream::new(CommitNumber(0), BTreeMap::new()),
-                pages: PageTable::new(1 << 20, 4),
+                pages: PageTable::in_memory(1 << 20, 4),
                 history: History::new(CommitNumber(1), 1 << 20),
                 commits: 0,
             };
@@ -394,6 +402,38 @@ mod tests {
             told.push((batch.through.0, batch.last));
         }
         assert_eq!(told, [(1, false), (1, false), (1, true), (2, true)]);
+    }
+
+    #[test]
+    fn a_group_ends_before_a_page() {
+        let mut behind = Behind::new(1, usize::MAX);
+        for page in 2..4 {
+            let page = Item::Page(Box::new(Page {
+                page: PageNumber(page),
+                base: CommitNumber(1),
+                held_from: CommitNumber(1),
+                content: Content::Zero,
+                since: Vec::new(),
+            }));
+            behind.stream.push(CommitNumber(1), page);
+        }
+        behind.stream.push(CommitNumber(1), Item::Latest);
+        let small = Sender {
+            batch_bytes: 1,
+            ..sender(1)
+        };
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let heap = Heap {
+                pages: &behind.pages,
+                history: &behind.history,
+                number: CommitNumber(1),
+            };
+            let batch = behind.stream.batch(small, heap).unwrap();
+            told.push((batch.through.0, batch.last));
+        }
+        // What is not a page is part of the group that ends behind it.
+        assert_eq!(told, [(1, true), (1, true), (1, false), (1, true)]);
     }
 
     #[test]

@@ -24,6 +24,9 @@ impl Hash for Station {
             awaited,
             last_miss,
             ahead,
+            durable,
+            durable_in,
+            awaits_durable,
             heard: _,
             said: _,
             heartbeat: _,
@@ -31,5 +34,6 @@ impl Hash for Station {
         (stands, number, session, cache, out, transaction).hash(state);
         awaited.iter().collect::<BTreeSet<_>>().hash(state);
         (seen, heap_bytes, last_miss, ahead).hash(state);
+        (durable, durable_in, awaits_durable).hash(state);
     }
 }

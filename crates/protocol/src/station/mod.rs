@@ -21,6 +21,7 @@
 //! the leader dropped this incarnation while the request was under way.
 
 mod cache;
+mod durable;
 mod fingerprint;
 mod outbox;
 mod overlay;
@@ -166,6 +167,12 @@ pub struct Station {
     awaited: FxHashSet<PageNumber>,
     last_miss: Option<PageNumber>,
     ahead: u32,
+    /// The newest commit known to survive a loss of power.
+    durable: CommitNumber,
+    /// The generation in which that was learnt.
+    durable_in: Generation,
+    /// The leader is asked about this one, in this session or the next.
+    awaits_durable: Option<CommitNumber>,
     heard: Time,
     said: Time,
     /// Something is to be said this often in this session.
@@ -219,6 +226,9 @@ impl Station {
             awaited: FxHashSet::default(),
             last_miss: None,
             ahead: 1,
+            durable: CommitNumber(0),
+            durable_in: Generation(0),
+            awaits_durable: None,
             heard: Time(0),
             said: Time(0),
         }

@@ -96,9 +96,9 @@ impl Station {
                 self.refused(refusal);
                 Ok(())
             }
-            ToStation::Status(_) | ToStation::Stopping => Err(StreamError::Violation(
-                "an answer to a question that was not asked",
-            )),
+            ToStation::Status(_) | ToStation::Stopping | ToStation::Checkpointed(_) => Err(
+                StreamError::Violation("an answer to a question that was not asked"),
+            ),
         }
     }
 
@@ -159,6 +159,8 @@ impl Station {
         self.state = State::Active;
         self.number = Some(welcome.station);
         let queue_bytes_max = self.settings.queue_bytes_max;
+        let resumed = self.session.as_ref().map(|session| session.through);
+        self.doubt_durable(welcome.generation, resumed.unwrap_or(self.seen.1));
         match &mut self.session {
             Some(session) => {
                 session.term = welcome.term;
@@ -176,8 +178,14 @@ impl Station {
                 let orphans = self.cache.abandon();
                 self.cache =
                     Cache::new(welcome.through, &welcome.members, orphans, queue_bytes_max);
+                // Nothing was seen in an earlier life: there was none, or it was rolled back.
+                let was_rolled_back = self.seen == Default::default();
+                if was_rolled_back && canary::strikes(Canary::RollbackForgetsCache) {
+                    self.cache.keep_orphans();
+                }
             }
         }
+        self.ask_durable_again();
         Ok(())
     }
 
@@ -193,6 +201,7 @@ impl Station {
                 }
                 if matches!(refusal, SessionRefusal::RolledBack { .. }) {
                     self.seen = Default::default();
+                    self.awaits_durable = None;
                 }
                 self.awaited.clear();
                 self.transaction = match std::mem::replace(&mut self.transaction, Transaction::None)
@@ -238,6 +247,7 @@ impl Station {
             ));
         }
         (session.stream, session.through) = (batch.sequence, batch.through);
+        self.hear_durable(&batch);
         for item in &batch.items {
             if let Item::Page(page) = item {
                 self.awaited.remove(&page.page);

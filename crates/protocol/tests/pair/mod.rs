@@ -42,10 +42,7 @@ impl Install for Memory {
 impl Pages for Memory {
     fn apply(&mut self, section: &Section<'_>) {
         let mut pages = self.0.borrow_mut();
-        let bytes = pages.get_mut(&section.page()).expect("a present page");
-        for run in section.runs() {
-            bytes[usize::from(run.offset)..][..run.bytes.len()].copy_from_slice(run.bytes);
-        }
+        section.apply(pages.get_mut(&section.page()).expect("a present page"));
     }
 
     fn evict(&mut self, page: PageNumber) {
@@ -69,6 +66,8 @@ pub(crate) struct Pair {
     /// The connection that each station has, or had last.
     connections: Vec<ConnectionId>,
     room: u64,
+    /// How often the leader wanted the log to be synced, as of which commit the last time.
+    pub(crate) syncs: (u32, CommitNumber),
 }
 
 impl Pair {
@@ -86,6 +85,7 @@ impl Pair {
             slow: Vec::new(),
             connections: Vec::new(),
             room: 1 << 20,
+            syncs: (0, CommitNumber(0)),
         };
         for _ in 0..count {
             pair.join(station::Settings::default());
@@ -150,13 +150,16 @@ impl Pair {
                 }
             }
             while let Some(command) = self.leader.poll() {
-                if let Command::Send {
-                    connection,
-                    message,
-                } = command
-                {
-                    quiet = false;
-                    self.hear(connection, message);
+                match command {
+                    Command::Send {
+                        connection,
+                        message,
+                    } => {
+                        quiet = false;
+                        self.hear(connection, message);
+                    }
+                    Command::Sync => self.syncs = (self.syncs.0 + 1, self.leader.number()),
+                    _ => {}
                 }
             }
             while let Some(connection) = self.leader.flushable(self.now) {
@@ -210,6 +213,13 @@ impl Pair {
 
     pub(crate) fn abort(&mut self, index: usize) {
         self.stations[index].abort(&mut self.memories[index]);
+    }
+
+    /// The disk has everything through this commit.
+    pub(crate) fn on_disk(&mut self, number: u64) {
+        let event = Event::Durable(CommitNumber(number));
+        self.leader.handle(self.now, event);
+        self.run();
     }
 
     /// A whole transaction that writes one byte blindly.

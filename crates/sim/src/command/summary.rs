@@ -107,7 +107,7 @@ impl Sum {
         }
         println!(
             "  {} transactions: {} commits, {} conflicts, {} only read, {} aborted, {} lost, \
-             {} of unknown fate; {} misses",
+             {} of unknown fate; {} misses; {} entries of outboxes delivered",
             tally.attempts,
             tally.commits,
             tally.conflicts,
@@ -115,7 +115,8 @@ impl Sum {
             tally.aborts,
             tally.lost,
             tally.unknown,
-            tally.misses
+            tally.misses,
+            tally.delivered
         );
         println!(
             "  histories judged by what programs saw alone: {} explained, {} undecided, {} went back",

@@ -6,7 +6,7 @@ use plurix::{ErrorKind, Ptr, Result, Station};
 use plurix_protocol::Span;
 
 use super::machine;
-use super::program::{Dice, Program};
+use super::program::{Dice, Program, Start};
 use super::report::{Desk, Report};
 
 const ORACLE: &str = "activities";
@@ -21,8 +21,9 @@ const TREE: u64 = (1 << (DEPTH + 1)) - 1;
 /// One activity: counts itself, and spawns two more above the leaves of its tree.
 struct Node;
 
-/// What a node is told: where the counters are, the first id of its tree, its place in the tree.
-type Argument = [u64; 3];
+/// What a node is told: where the counters are, the first id of its tree, its place in the tree, and
+/// for less than how many milliseconds it computes, if it does.
+type Argument = [u64; 4];
 
 fn spawned(table: u64, id: u64) -> Ptr<u64> {
     Ptr::at(table + 16 * id)
@@ -37,11 +38,11 @@ impl Activity for Node {
     type Argument = Argument;
     type Output = u64;
 
-    fn run(mut work: Work<'_, Self>, [table, tree, place]: Argument) -> Result<Done<Self>> {
+    fn run(mut work: Work<'_, Self>, [table, tree, place, ms_max]: Argument) -> Result<Done<Self>> {
         let id = tree + place;
         if id.is_multiple_of(3) {
             // The station may die meanwhile, or be taken for dead.
-            machine::compute(Span::from_millis(id % 40));
+            machine::compute(Span::from_millis(id * 7 % ms_max));
         }
         if id.is_multiple_of(5) {
             work.transaction(|tx| tx.get(completed(table, id)).copied())?;
@@ -51,7 +52,7 @@ impl Activity for Node {
             for child in [2 * place + 1, 2 * place + 2] {
                 if child < TREE {
                     *tx.get_mut(spawned(table, tree + child))? += 1;
-                    tx.spawn::<Self>([table, tree, child])?;
+                    tx.spawn::<Self>([table, tree, child, ms_max])?;
                 }
             }
             Ok(id)
@@ -66,14 +67,16 @@ pub(super) struct Activities {
     /// Trees that were to be planted by this process.
     trees: u64,
     life: u64,
+    ms_max: u64,
 }
 
 impl Activities {
-    pub(super) fn new(index: usize, life: u64) -> Self {
+    pub(super) fn new(start: &Start) -> Self {
         Self {
-            index: index as u64,
+            index: start.index as u64,
             trees: 0,
-            life,
+            life: start.life,
+            ms_max: start.activity_ms_max,
         }
     }
 
@@ -95,7 +98,7 @@ impl Activities {
                 return Ok(());
             }
             *record.tx.get_mut(spawned(table, tree))? += 1;
-            record.tx.spawn::<Node>([table, tree, 0])?;
+            record.tx.spawn::<Node>([table, tree, 0, self.ms_max])?;
             Ok(())
         })
     }

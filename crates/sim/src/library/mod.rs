@@ -14,6 +14,7 @@ mod activities;
 mod bank;
 mod churn;
 mod machine;
+mod outbox;
 mod program;
 mod report;
 
@@ -110,6 +111,7 @@ impl World {
             seed: member.random.below(u64::MAX),
             think_us: self.plan.workload.think_us.clone(),
             pause_us: self.plan.workload.pause_us.clone(),
+            activity_ms_max: self.plan.activity_ms_max,
         };
         member.library = Some(Library::new(start));
         let life = member.life;
@@ -370,6 +372,16 @@ impl World {
                 self.finished(index, Ending::Unknown(number));
             }
             Report::Heap(at, offset, bytes) => self.same_heap(index, at, offset, &bytes)?,
+            Report::Delivered(number, value) => {
+                self.oracles.outbox.delivered(number, value)?;
+                self.tally.delivered += 1;
+                let delivers = trace::Kind::Remark(Lane::Station(index));
+                self.tell(
+                    delivers,
+                    format_args!("delivers entry {number}: {value:#x}"),
+                );
+            }
+            Report::Pushed(entries) => self.oracles.outbox.complete(&entries)?,
             Report::Inspected => library.is_done = true,
             Report::Broken(violation) => return Err(violation),
             Report::Note(what) => {

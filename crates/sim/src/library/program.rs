@@ -10,7 +10,7 @@ use plurix_wire::PAGE_BYTES;
 
 use super::machine::Machine;
 use super::report::{Desk, Report, moment};
-use super::{activities, bank, churn};
+use super::{activities, bank, churn, outbox};
 use crate::random::{Purpose, Random};
 use crate::world::Phase;
 
@@ -31,10 +31,12 @@ pub(crate) enum Kind {
     Churn,
     /// Spawns activities that spawn activities.
     Activities,
+    /// Pushes entries into an outbox, and delivers them.
+    Outbox,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Bank, Self::Churn, Self::Activities];
+    pub(crate) const ALL: [Self; 4] = [Self::Bank, Self::Churn, Self::Activities, Self::Outbox];
 }
 
 /// How a program starts.
@@ -47,6 +49,7 @@ pub(super) struct Start {
     pub(super) seed: u64,
     pub(super) think_us: Range<u64>,
     pub(super) pause_us: Range<u64>,
+    pub(super) activity_ms_max: u64,
 }
 
 /// What a program draws from and waits by.
@@ -116,7 +119,8 @@ pub(super) fn run(machine: Machine, start: Start) {
     let mut program: Box<dyn Program> = match start.kind {
         Kind::Bank => Box::new(bank::Bank),
         Kind::Churn => Box::new(churn::Churn::new(start.index)),
-        Kind::Activities => Box::new(activities::Activities::new(start.index, start.life)),
+        Kind::Activities => Box::new(activities::Activities::new(&start)),
+        Kind::Outbox => Box::new(outbox::Outbox),
     };
     let mut done = Done::default();
     let mut options = start.options;
@@ -172,6 +176,7 @@ fn live(
             match error.kind() {
                 // Others were in the way, or the program itself wanted it so.
                 ErrorKind::Aborted(_)
+                | ErrorKind::NotDelivered { .. }
                 | ErrorKind::OutcomeUnknown
                 | ErrorKind::SnapshotTooOld { .. }
                 | ErrorKind::OutOfMemory { .. }

@@ -32,6 +32,10 @@ pub(super) enum Report {
     Unknown,
     /// The heap as read from end to end at a commit, page by page.
     Heap(Moment, u64, Vec<u8>),
+    /// An entry of the outbox, which stands for a value, has left the heap for the world.
+    Delivered(u64, u64),
+    /// The values of all entries that were pushed, in the end.
+    Pushed(Vec<u64>),
     /// The program has seen all that it was to see at the end.
     Inspected,
     /// The program has found something that must not be.

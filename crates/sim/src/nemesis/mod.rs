@@ -80,6 +80,9 @@ faults! {
     SlowLeader = "slow-leader",
     /// The leader is asked to end in order.
     StopLeader = "stop-leader",
+    /// An operator ends the leader and takes the heap back to a checkpoint, be it one of what was
+    /// abandoned before.
+    GoBack = "go-back",
     /// A clock runs too fast or too slow from now on, and may leap ahead.
     SkewClock = "skew-clock",
     /// There is little or no room for further segments of the log for a while.
@@ -181,6 +184,7 @@ impl World {
             Fault::FreezeLeader => self.server.frozen_until = self.now + self.stop_span(),
             Fault::SlowLeader => self.server.pace = self.slow_pace(500),
             Fault::StopLeader => return self.stop_leader(),
+            Fault::GoBack => return self.go_back(),
             Fault::Stranger => return self.stranger_comes(),
         }
         Ok(())
@@ -197,8 +201,10 @@ impl World {
         self.traps = Traps::default();
         self.mend_disk();
         self.server.live_on();
+        self.restore_file();
         self.server.slow_sync = None;
         self.server.decays = false;
+        self.server.goes_back = None;
         self.server.frozen_until = Time(0);
         self.server.pace = Pace::default();
         for member in &mut self.members {

@@ -3,6 +3,8 @@
 //!
 //! Source: the liveness half of a simulation in two phases, as TigerBeetle's VOPR has it.
 
+use std::sync::Arc;
+
 use plurix_memory::HeapMemory;
 use plurix_protocol::leader::Leader;
 use plurix_wire::{CommitNumber, PAGE_BYTES, PageNumber};
@@ -24,7 +26,9 @@ pub(crate) fn leader(model: &Model, leader: &Leader, pages: u64) -> Result<(), V
     );
     for page in (0..pages as u32).map(PageNumber) {
         let expected = model.page(page, model.newest());
-        let found = leader.page(page).map_or(&[0; PAGE_BYTES], |bytes| bytes);
+        let found = leader
+            .page(page)
+            .unwrap_or_else(|| Arc::new([0; PAGE_BYTES]));
         demand!(
             *found == *expected,
             ORACLE,
@@ -54,9 +58,11 @@ pub(crate) fn station(
         memory.present_count()
     );
     for page in memory.present_pages() {
-        let expected = leader.page(page).map_or(&[0; PAGE_BYTES], |bytes| bytes);
+        let expected = leader
+            .page(page)
+            .unwrap_or_else(|| Arc::new([0; PAGE_BYTES]));
         demand!(
-            memory.page_bytes(page) == Some(expected),
+            memory.page_bytes(page) == Some(&expected),
             ORACLE,
             "page {page} of a station differs from the leader's"
         );

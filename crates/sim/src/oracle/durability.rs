@@ -6,11 +6,16 @@
 //! | `memory` | every appended record is there | a new generation begins at what is left |
 //! | `durable` | every appended record is there | every synced record is there, same generation |
 //!
+//! What a station is told to be durable is on disk, and what is on disk is there after a power cut, in
+//! either mode.
+//!
 //! Source: docs/guide.md, "What happens when something dies", and ARCHITECTURE.md, invariant 4.
+
+use std::collections::BTreeMap;
 
 use plurix_protocol::leader;
 use plurix_wire::record::{Body, Record};
-use plurix_wire::{CommitNumber, Generation};
+use plurix_wire::{CheckpointId, CommitNumber, Generation};
 
 use super::{Model, Violation, demand};
 
@@ -33,12 +38,28 @@ pub(crate) struct Durability {
     synced: CommitNumber,
     /// What the leader appended, as far as no failure took it back.
     appended: Vec<Record>,
+    /// The same, of what was abandoned when the heap went back to a checkpoint.
+    abandoned: Vec<Vec<Record>>,
+    /// How much had been appended when each checkpoint began, and to which line: one of those that
+    /// are abandoned, or the one that comes after them.
+    cuts: BTreeMap<CheckpointId, (usize, usize)>,
 }
 
 impl Durability {
     /// The log said that it is on disk through this commit.
     pub(crate) fn synced(&mut self, through: CommitNumber) {
-        self.synced = through;
+        self.synced = self.synced.max(through);
+    }
+
+    /// A station is told that no loss of power takes back anything through `number`.
+    pub(crate) fn told_durable(&self, number: CommitNumber) -> Result<(), Violation> {
+        demand!(
+            number <= self.synced,
+            ORACLE,
+            "{number} was told to be durable while the disk held {}",
+            self.synced
+        );
+        Ok(())
     }
 
     /// The leader appends a record.
@@ -46,6 +67,34 @@ impl Durability {
         if is_of_leader(record) {
             self.appended.push(record.clone());
         }
+    }
+
+    /// A checkpoint begins.
+    pub(crate) fn cut(&mut self, id: CheckpointId) {
+        let line = self.abandoned.len();
+        self.cuts.insert(id, (line, self.appended.len()));
+    }
+
+    /// The records that a checkpoint covers.
+    pub(crate) fn before(&self, id: CheckpointId) -> Vec<Record> {
+        let (line, end) = self.cuts.get(&id).copied().unwrap_or_default();
+        let records = self.abandoned.get(line).unwrap_or(&self.appended);
+        records[..end.min(records.len())].to_vec()
+    }
+
+    /// Checkpoint `later` covers what `earlier` does.
+    pub(crate) fn repeats(&mut self, earlier: CheckpointId, later: CheckpointId) {
+        if let Some(cut) = self.cuts.get(&earlier) {
+            self.cuts.insert(later, *cut);
+        }
+    }
+
+    /// The heap went back to what checkpoint `id` covers, through commit `cut`.
+    pub(crate) fn went_back(&mut self, id: CheckpointId, cut: CommitNumber) {
+        let records = self.before(id);
+        let abandoned = std::mem::replace(&mut self.appended, records);
+        self.abandoned.push(abandoned);
+        self.synced = cut;
     }
 
     /// Something that tells of commits up to `through` leaves the leader.
@@ -174,6 +223,16 @@ mod tests {
         objects(reveal(Memory, 4), "was revealed");
         assert_eq!(reveal(Durable, 2), Ok(()));
         objects(reveal(Durable, 3), "was revealed");
+    }
+
+    #[test]
+    fn what_is_told_to_be_durable_before_it_is_on_disk_is_noticed() {
+        let mut durability = Durability::default();
+        durability.synced(CommitNumber(2));
+        // A sync that began earlier takes nothing back.
+        durability.synced(CommitNumber(1));
+        assert_eq!(durability.told_durable(CommitNumber(2)), Ok(()));
+        objects(durability.told_durable(CommitNumber(3)), "to be durable");
     }
 
     #[test]

@@ -35,12 +35,14 @@
 pub(crate) mod bank;
 pub mod blackbox;
 pub(crate) mod bounds;
+pub(crate) mod checkpoints;
 pub(crate) mod convergence;
 pub(crate) mod decay;
 pub(crate) mod durability;
 mod model;
 pub mod numbering;
 pub mod opacity;
+pub(crate) mod outbox;
 pub(crate) mod progress;
 pub mod serializability;
 pub mod session;
@@ -52,7 +54,7 @@ use std::collections::BTreeMap;
 
 use plurix_protocol::leader;
 use plurix_wire::record::Record;
-use plurix_wire::{CommitId, Generation};
+use plurix_wire::{CheckpointId, CommitId, Generation};
 
 use durability::Loss;
 
@@ -115,6 +117,7 @@ pub(crate) struct Oracles {
     pub(crate) model: Model,
     pub(crate) numbering: numbering::Numbering,
     pub(crate) durability: durability::Durability,
+    pub(crate) outbox: outbox::Outbox,
     /// The newest commit answered to anybody.
     pub(crate) answered: Moment,
     /// What is found by way of the log counts for nothing, so that one sees what the black-box check
@@ -149,6 +152,13 @@ impl Oracles {
             None => self.model.forget_after(number),
         }
         Ok(())
+    }
+
+    /// A person took the heap back to what checkpoint `id` covers, cut at `cut`; it goes on in
+    /// `generation`.
+    pub(crate) fn went_back(&mut self, id: CheckpointId, cut: Moment, generation: Generation) {
+        self.durability.went_back(id, cut.number);
+        self.model.go_back(generation, cut);
     }
 
     /// A program's commit was answered.

@@ -2,8 +2,9 @@
 //! is compared with this.
 //!
 //! ```text
-//!   generation 0   c1 c2 c3 c4 c5         lost by generation 1: c4 c5
-//!   generation 1            c4' c5'       a station of generation 0 still sees c4 and c5
+//!   generation 0   c1 c2 c3 c4 c5         generation 1 went back to c3: it does not see c4 and c5,
+//!   generation 1            c4' c5'       which a station of generation 0 still sees
+//!   generation 2                  c6"     went back to c5 of generation 0, and sees none of 1
 //! ```
 
 use std::collections::BTreeMap;
@@ -31,28 +32,12 @@ impl std::fmt::Display for Moment {
 
 type Line = [u8; LINE_BYTES];
 
-/// When something was written, and which generation lost it.
-#[derive(Debug, Clone, Copy)]
-struct Era {
-    written: Moment,
-    lost_by: Option<Generation>,
-}
-
-impl Era {
-    /// Whether it belongs to what `generation` sees.
-    fn is_seen_by(&self, generation: Generation) -> bool {
-        self.written.generation <= generation
-            && self.lost_by.is_none_or(|lost_by| lost_by > generation)
-    }
-}
-
 /// What a line held from a commit on.
-type Version = (Era, Line);
+type Version = (Moment, Line);
 
 /// A commit in the log.
 #[derive(Debug)]
 pub struct Truth {
-    era: Era,
     /// Who asked for it.
     pub id: CommitId,
     /// The bytes changed.
@@ -67,6 +52,8 @@ pub struct Model {
     lines: BTreeMap<LineNumber, Vec<Version>>,
     /// The ids that the log holds now.
     ids: BTreeMap<CommitId, CommitNumber>,
+    /// Through which commit each generation sees each of those that it goes back to.
+    sights: BTreeMap<Generation, BTreeMap<Generation, CommitNumber>>,
     newest: Moment,
 }
 
@@ -89,8 +76,20 @@ impl Model {
         let written = self
             .commits
             .range((at.number, Generation(0))..=(at.number, at.generation));
-        let mut truths = written.rev().map(|(_, truth)| truth);
-        truths.find(|truth| truth.era.is_seen_by(at.generation))
+        let mut truths = written.rev();
+        let seen = truths.find(|((number, written), _)| {
+            let written = Moment {
+                generation: *written,
+                number: *number,
+            };
+            self.sees(at.generation, written)
+        });
+        seen.map(|(_, truth)| truth)
+    }
+
+    /// Whether what was `written` belongs to what `generation` sees.
+    fn sees(&self, generation: Generation, written: Moment) -> bool {
+        sees(&self.sights, generation, written)
     }
 
     /// The next record of the log; see [`in_order`](super::numbering::in_order) for whether it may
@@ -114,15 +113,13 @@ impl Model {
 
     /// A commit is appended to the log.
     pub fn append(&mut self, at: Moment, id: CommitId, writes: WriteSet) {
-        let era = Era {
-            written: at,
-            lost_by: None,
-        };
         for section in writes.sections() {
             for line in section.lines().lines() {
                 let number = LineNumber::new(section.page(), line as u32);
                 let versions = self.lines.entry(number).or_default();
-                let before = versions.iter().rev().find(|(era, _)| era.lost_by.is_none());
+                let mut before = versions.iter().rev();
+                let before =
+                    before.find(|(written, _)| sees(&self.sights, at.generation, *written));
                 let mut bytes = before.map_or([0; LINE_BYTES], |(_, bytes)| *bytes);
                 let start = line * LINE_BYTES;
                 for run in section.runs() {
@@ -134,31 +131,57 @@ impl Model {
                             .copy_from_slice(&run.bytes[from - at..to - at]);
                     }
                 }
-                versions.push((era, bytes));
+                versions.push((at, bytes));
             }
         }
         self.ids.insert(id, at.number);
-        let truth = Truth { era, id, writes };
+        let truth = Truth { id, writes };
         self.commits.insert((at.number, at.generation), truth);
         self.newest = at;
     }
 
     /// `generation` begins at `cut`: what came after it is seen by older generations only.
     pub fn begin_generation(&mut self, generation: Generation, cut: CommitNumber) {
-        let later = (cut.next(), Generation(0))..;
-        for truth in self.commits.range_mut(later).map(|(_, truth)| truth) {
-            if truth.era.lost_by.is_none() {
-                truth.era.lost_by = Some(generation);
-                self.ids.remove(&truth.id);
+        let ended = self.newest.generation;
+        self.branch(generation, ended, cut);
+        let later = self.commits.range((cut.next(), Generation(0))..);
+        let later: Vec<_> = later.map(|(key, truth)| (*key, truth.id)).collect();
+        for ((number, written), id) in later {
+            let at = Moment {
+                generation: written,
+                number,
+            };
+            if self.sees(ended, at) {
+                self.ids.remove(&id);
             }
         }
-        for versions in self.lines.values_mut() {
-            let from = kept(versions, cut);
-            let lost = versions[from..].iter_mut().map(|(era, _)| era);
-            for era in lost.filter(|era| era.lost_by.is_none()) {
-                era.lost_by = Some(generation);
-            }
-        }
+    }
+
+    /// `generation` begins at `cut`, as its generation saw it: what others did since is not seen, and
+    /// what was taken back from it is seen again.
+    pub fn go_back(&mut self, generation: Generation, cut: Moment) {
+        self.branch(generation, cut.generation, cut.number);
+        let all = self.commits.iter();
+        let seen = all.filter(|((number, written), _)| {
+            let written = Moment {
+                generation: *written,
+                number: *number,
+            };
+            self.sees(generation, written)
+        });
+        self.ids = seen
+            .map(|((number, _), truth)| (truth.id, *number))
+            .collect();
+    }
+
+    /// `generation` sees what `from` does, through commit `cut`.
+    fn branch(&mut self, generation: Generation, from: Generation, cut: CommitNumber) {
+        let mut sight = self.sights.get(&from).cloned().unwrap_or_default();
+        sight
+            .values_mut()
+            .for_each(|through| *through = cut.min(*through));
+        sight.insert(from, cut);
+        self.sights.insert(generation, sight);
         self.newest = Moment {
             generation,
             number: cut,
@@ -167,17 +190,28 @@ impl Model {
 
     /// What came after `number` never happened: nobody can have seen it.
     pub(crate) fn forget_after(&mut self, number: CommitNumber) {
+        let (sights, living) = (&self.sights, self.newest.generation);
         let later = self.commits.split_off(&(number.next(), Generation(0)));
         for (key, truth) in later {
-            if truth.era.lost_by.is_some() {
-                self.commits.insert(key, truth);
-            } else {
+            let written = Moment {
+                generation: key.1,
+                number: key.0,
+            };
+            if sees(sights, living, written) {
                 self.ids.remove(&truth.id);
+            } else {
+                self.commits.insert(key, truth);
             }
         }
         for versions in self.lines.values_mut() {
-            let later = versions.split_off(kept(versions, number));
-            versions.extend(later.into_iter().filter(|(era, _)| era.lost_by.is_some()));
+            // What nobody sees any more stands at the end of its generation, so this looks at what is
+            // cut off and little more.
+            let last = versions.iter().rposition(|(written, _)| {
+                sees(sights, living, *written) && written.number <= number
+            });
+            let later = versions.split_off(last.map_or(0, |last| last + 1));
+            let lost = later.into_iter();
+            versions.extend(lost.filter(|(written, _)| !sees(sights, living, *written)));
         }
         self.newest.number = self.newest.number.min(number);
     }
@@ -190,16 +224,16 @@ impl Model {
             ..at
         };
         let version = self.version(line, before);
-        version.map_or(CommitNumber(0), |(era, _)| era.written.number)
+        version.map_or(CommitNumber(0), |(written, _)| written.number)
     }
 
     /// The newest version of `line` at `at`. Versions are in order of the moment they were written, so
     /// only those of older generations behind their successors' beginning are looked at in vain.
     fn version(&self, line: LineNumber, at: Moment) -> Option<&Version> {
         let versions = self.lines.get(&line)?;
-        let end = versions.partition_point(|(era, _)| era.written <= at);
+        let end = versions.partition_point(|(written, _)| *written <= at);
         let mut seen = versions[..end].iter().rev();
-        seen.find(|(era, _)| era.is_seen_by(at.generation) && era.written.number <= at.number)
+        seen.find(|(written, _)| written.number <= at.number && self.sees(at.generation, *written))
     }
 
     /// The bytes of `line` after commit `at`.
@@ -229,14 +263,17 @@ impl Model {
     }
 }
 
-/// How many of `versions` come before the first living one after `number`. The living ones ascend,
-/// and what is lost stands at the end of its generation, so this looks at what is cut off and little
-/// more.
-fn kept(versions: &[Version], number: CommitNumber) -> usize {
-    let last = versions
-        .iter()
-        .rposition(|(era, _)| era.lost_by.is_none() && era.written.number <= number);
-    last.map_or(0, |last| last + 1)
+fn sees(
+    sights: &BTreeMap<Generation, BTreeMap<Generation, CommitNumber>>,
+    generation: Generation,
+    written: Moment,
+) -> bool {
+    if written.generation == generation {
+        return true;
+    }
+    let sight = sights.get(&generation);
+    let through = sight.and_then(|sight| sight.get(&written.generation));
+    through.is_some_and(|through| written.number <= *through)
 }
 
 #[cfg(test)]
@@ -269,6 +306,35 @@ mod tests {
         }
         assert_eq!(model.last_writer(LineNumber(0), at(1, 4)), CommitNumber(3));
         assert_eq!(model.last_writer(LineNumber(0), at(1, 3)), CommitNumber(2));
+    }
+
+    #[test]
+    fn what_was_taken_back_can_be_gone_back_to() {
+        let id = |n| CommitId {
+            sequence: plurix_wire::CommitSequence(n),
+            ..CommitId::default()
+        };
+        let mut model = Model::default();
+        (1..=4).for_each(|n| model.append(at(0, n), id(n), write(n as u8)));
+        model.go_back(Generation(1), at(0, 2));
+        model.append(at(1, 3), id(9), write(9));
+        assert_eq!(model.number_of(id(3)), None);
+        model.go_back(Generation(3), at(0, 3));
+        model.append(at(3, 4), id(4), write(8));
+        for (moment, value) in [
+            (at(0, 4), 4),
+            (at(1, 2), 2),
+            (at(1, 3), 9),
+            (at(3, 3), 3),
+            (at(3, 4), 8),
+        ] {
+            assert_eq!(model.byte(60, moment), value, "{moment}");
+        }
+        let numbers = [3, 4, 9].map(|n| model.number_of(id(n)).map(|number| number.0));
+        assert_eq!(numbers, [Some(3), Some(4), None]);
+        model.forget_after(CommitNumber(3));
+        assert_eq!(model.byte(60, at(3, 3)), 3);
+        assert_eq!(model.byte(60, at(1, 3)), 9);
     }
 
     #[test]

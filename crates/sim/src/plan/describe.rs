@@ -8,6 +8,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             mix,
+            situation,
             stations,
             observers,
             leader,
@@ -16,14 +17,32 @@ impl fmt::Display for Plan {
             ..
         } = self;
         write!(f, "{}, {stations} stations", mix.name())?;
+        if let Some(situation) = situation {
+            write!(f, ", {}", situation.name())?;
+        }
         if *observers > 0 {
             write!(f, " ({observers} observers)")?;
         }
         write!(f, " of at most {}", leader.stations_max)?;
         write!(f, ", {:?}", leader.durability)?;
-        write!(f, "; scripts:")?;
-        for (kind, weight) in &self.workload.scripts {
-            write!(f, " {weight} {}", kind.name())?;
+        if let Some(checkpoint) = &leader.checkpoint {
+            let every = checkpoint.every.0 / 1000;
+            write!(
+                f,
+                ", {:?} checkpoints every {every} us",
+                checkpoint.strategy
+            )?;
+        }
+        if leader.resident_pages_max < usize::MAX {
+            write!(f, ", {} pages in memory", leader.resident_pages_max)?;
+        }
+        if let Some(kind) = self.library {
+            write!(f, "; library: {kind:?}")?;
+        } else {
+            write!(f, "; scripts:")?;
+            for (kind, weight) in &self.workload.scripts {
+                write!(f, " {weight} {}", kind.name())?;
+            }
         }
         write!(f, "; faults for {} ms:", self.chaos.as_millis())?;
         for (fault, mean) in &self.faults {

@@ -5,20 +5,23 @@
 
 mod describe;
 mod mix;
+mod situation;
 
 use std::ops::Range;
 
-use plurix_protocol::leader::{self, Durability};
+use plurix_protocol::leader::{self, CheckpointSettings, Durability};
 use plurix_protocol::{Span, station};
+use plurix_store::Compression;
 use plurix_wire::PAGE_BYTES;
 
 use crate::library;
 use crate::member::Role;
 use crate::nemesis::Fault;
 use crate::network::Weather;
-use crate::random::Random;
+use crate::random::{Purpose, Random};
 use crate::workload::Kind;
 use mix::Mix;
+use situation::Situation;
 
 /// Pages of the heap; a script touches the first few of them.
 const HEAP_PAGES: u64 = 64;
@@ -28,6 +31,8 @@ const LIBRARY_HEAP_PAGES: u64 = 512;
 /// The library looks after its session every 20 ms while a program computes; a leader that bears
 /// little more silence than that would drop it now and then.
 const LIBRARY_SILENCE: Span = Span::from_millis(100);
+/// Activities that compute do so for less than this, in milliseconds.
+const ACTIVITY_MS_MAX: u64 = 40;
 /// Mean time between two faults of a kind in a long run.
 const RARELY: Span = Span::from_millis(400);
 
@@ -38,11 +43,14 @@ const HISTORY_PERCENT: u64 = 25;
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     mix: Mix,
+    situation: Option<Situation>,
     pub(crate) stations: usize,
     /// So many of them, the last ones, are observers; every other one of these never writes.
     observers: usize,
     /// The stations run the library with these programs, rather than scripts.
     pub(crate) library: Option<library::Kind>,
+    /// Activities that compute do so for less than this, in milliseconds.
+    pub(crate) activity_ms_max: u64,
     /// Stations ask for their number from the first join on.
     pub(crate) numbered: bool,
     pub(crate) leader: leader::Settings,
@@ -65,6 +73,8 @@ pub(crate) struct Plan {
     /// In memory mode, a sync follows so many of a hundred occasions: the more of them, the less a
     /// power cut takes back, and the sooner others have new commits under the same numbers.
     pub(crate) sync_percent: u64,
+    /// Scripts want to hear when so many of a hundred of their commits are durable.
+    pub(crate) durable_percent: u64,
 }
 
 /// The log's disk.
@@ -73,6 +83,28 @@ pub(crate) struct DiskPlan {
     pub(crate) segment_bytes: u64,
     pub(crate) commit_bytes_max: u64,
     pub(crate) sync_us: Range<u64>,
+    /// How long a piece of background work takes.
+    pub(crate) job_us: Range<u64>,
+    /// Pages collected for a checkpoint in one turn.
+    pub(crate) pages_a_turn: usize,
+    /// Checkpoints that are kept.
+    pub(crate) checkpoints_kept: usize,
+    pub(crate) compression: Compression,
+    /// Pages are loaded before they are asked for.
+    pub(crate) preloads: bool,
+}
+
+impl DiskPlan {
+    /// The shortest segment that takes the largest commit.
+    fn segment_bytes_min(&self) -> u64 {
+        segment_bytes(self.commit_bytes_max, 1)
+    }
+}
+
+/// A segment for some of the largest commits.
+fn segment_bytes(commit_bytes_max: u64, commits: u64) -> u64 {
+    let least = (commit_bytes_max + 1024) * 16 / 15;
+    (least * commits).next_multiple_of(4096)
 }
 
 /// What programs do.
@@ -117,11 +149,29 @@ pub(crate) struct Workload {
 }
 
 impl Plan {
-    pub(crate) fn draw(random: &mut Random) -> Self {
+    /// What this seed tries.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rare = Random::new(seed, Purpose::Situation);
+        let mut plan = Self::draw(&mut Random::new(seed, Purpose::Plan), &mut rare);
+        plan.draw_history(&mut Random::new(seed, Purpose::History));
+        plan.draw_checkpoints(&mut Random::new(seed, Purpose::Checkpoints));
+        if let Some(situation) = plan.situation {
+            situation.arrange(&mut plan, &mut rare);
+        }
+        plan
+    }
+
+    /// Draws everything but checkpoints and history from `random`, and from `rare` the situation, if
+    /// any, that the seed is made for.
+    fn draw(random: &mut Random, rare: &mut Random) -> Self {
+        let situation = Situation::draw(rare);
         let mix = Mix::draw(random);
         let stations = mix.stations(random);
         let heartbeat = Span::from_millis(random.within(5..30));
-        let library = random.chance(30).then(|| random.pick(&library::Kind::ALL));
+        let mut library = random.chance(30).then(|| random.pick(&library::Kind::ALL));
+        if let Some(situation) = situation {
+            library = situation.library(library, rare);
+        }
         let leader = leader(stations, heartbeat, library.is_some(), random);
         let station = station::Settings {
             heartbeat: Span(heartbeat.0 * random.within(1..3)),
@@ -134,11 +184,12 @@ impl Plan {
             Some(_) => 256 << 10,
             None => random.pick(&[8 << 10, 16 << 10]),
         };
-        let least = (commit_bytes_max + 1024) * 16 / 15;
         Self {
             mix,
+            situation,
             stations,
             library,
+            activity_ms_max: ACTIVITY_MS_MAX,
             observers: match random.chance(25) && library.is_none() {
                 true => random.below(stations as u64) as usize,
                 false => 0,
@@ -149,9 +200,14 @@ impl Plan {
             weather: weather(random),
             workload: workload(random),
             disk: DiskPlan {
-                segment_bytes: (least * random.within(1..5)).next_multiple_of(4096),
+                segment_bytes: segment_bytes(commit_bytes_max, random.within(1..5)),
                 commit_bytes_max,
                 sync_us: random.pick(&[20, 200, 2000]).into_range(),
+                job_us: 100.into_range(),
+                pages_a_turn: 1,
+                checkpoints_kept: 2,
+                compression: Compression::None,
+                preloads: false,
             },
             faults: mix.faults(random),
             chaos: mix.chaos(random),
@@ -161,6 +217,7 @@ impl Plan {
                 .pick(&[(1000, 1001), (999, 1002), (800, 1300)])
                 .into_range(),
             sync_percent: random.pick(&[0, 1, 20]),
+            durable_percent: random.pick(&[0, 10, 100]),
         }
     }
 
@@ -238,9 +295,46 @@ impl Plan {
             .retain(|(kind, _)| kind.writes_unique_values());
     }
 
+    /// Decides how checkpoints are taken, if any; drawn apart from everything else.
+    fn draw_checkpoints(&mut self, random: &mut Random) {
+        use leader::Strategy::{Blocking, Log, NonBlocking};
+        let strategy = random.pick(&[
+            None,
+            Some(Blocking),
+            Some(NonBlocking),
+            Some(NonBlocking),
+            Some(Log),
+        ]);
+        self.leader.checkpoint = strategy.map(|strategy| CheckpointSettings {
+            strategy,
+            every: Span::from_micros(random.log_within(1_000..200_000)),
+            changed_bytes: random.pick(&[PAGE_BYTES as u64, 8 * PAGE_BYTES as u64, u64::MAX]),
+        });
+        if strategy.is_some() {
+            self.leader.resident_pages_max = random.pick(&[1, 4, 16, usize::MAX, usize::MAX]);
+        }
+        self.disk.job_us = random.pick(&[10, 100, 2000]).into_range();
+        self.disk.pages_a_turn = random.pick(&[1, 3, 100]);
+        self.disk.checkpoints_kept = random.pick(&[2, 3, 4]);
+        self.disk.compression = random.pick(&[
+            Compression::None,
+            Compression::None,
+            Compression::Lz4,
+            Compression::Zstd,
+        ]);
+        self.leader.redo_bytes_max = random.pick(&[0, 500, 5_000, usize::MAX, usize::MAX]);
+        self.disk.preloads = random.chance(20);
+    }
+
+    /// Lets a fault strike so often, whatever was drawn for it.
+    fn strike(&mut self, fault: Fault, mean: Span) {
+        self.faults.retain(|(drawn, _)| *drawn != fault);
+        self.faults.push((fault, mean));
+    }
+
     /// Decides whether the seed collects a history; drawn apart from everything else, which stays as
     /// it is. Some of these programs are slow, so that a short history reaches far into the run.
-    pub(crate) fn draw_history(&mut self, random: &mut Random) {
+    fn draw_history(&mut self, random: &mut Random) {
         if self.library.is_none() && random.chance(HISTORY_PERCENT) {
             self.collect_history();
             if random.chance(50) {
@@ -336,4 +430,65 @@ fn scripts(random: &mut Random) -> Vec<(Kind, u64)> {
         }
     }
     chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// How many different ones there are of what the seeds draw.
+    fn varieties<T: Ord>(of: impl Fn(&Plan) -> T) -> usize {
+        let plans = (1..400).map(Plan::of);
+        plans.map(|plan| of(&plan)).collect::<BTreeSet<_>>().len()
+    }
+
+    #[test]
+    fn seeds_made_for_a_situation_leave_the_others_all_there_is() {
+        let strategy = |plan: &Plan| {
+            let checkpoint = plan.leader.checkpoint;
+            format!("{:?}", checkpoint.map(|checkpoint| checkpoint.strategy))
+        };
+        assert_eq!(varieties(strategy), 4);
+        assert_eq!(varieties(|plan| plan.leader.resident_pages_max), 4);
+        assert_eq!(varieties(|plan| format!("{:?}", plan.disk.compression)), 3);
+        assert_eq!(varieties(|plan| plan.sync_percent), 3);
+        assert_eq!(varieties(|plan| plan.faults.is_empty()), 2);
+        assert_eq!(varieties(|plan| plan.mix.name()), 4);
+        let mode = |plan: &Plan| (plan.library, plan.leader.durability == Durability::Memory);
+        assert_eq!(varieties(mode), 10);
+        let situation = |plan: &Plan| plan.situation.map(Situation::name);
+        assert_eq!(varieties(situation), 6);
+    }
+
+    #[test]
+    fn what_a_situation_needs_is_there() {
+        for plan in (1..400).map(Plan::of) {
+            let has = |wanted| plan.faults.iter().any(|(fault, _)| *fault == wanted);
+            match plan.situation {
+                Some(Situation::LostTail) => {
+                    assert_eq!(plan.leader.durability, Durability::Memory);
+                    assert!(has(Fault::PowerCut));
+                }
+                Some(Situation::TakenForDead) => {
+                    assert_eq!(plan.library, Some(library::Kind::Activities));
+                    assert!(plan.stations > 1 && has(Fault::FreezeStation));
+                }
+                Some(Situation::AskedAgain) => {
+                    assert_eq!(plan.library, None);
+                    assert!(has(Fault::LoseAnswer) && has(Fault::KillLeader));
+                }
+                Some(Situation::TornCheckpoint) => {
+                    assert!(plan.leader.checkpoint.is_some());
+                    assert!(has(Fault::KillLeaderWriting) && has(Fault::PowerCut));
+                }
+                Some(Situation::SpareCheckpoint) => {
+                    assert!(plan.leader.checkpoint.is_some());
+                    assert!(has(Fault::FlipBits));
+                }
+                None => {}
+            }
+        }
+    }
 }

@@ -39,6 +39,7 @@ impl World {
         let room = process.store.room();
         let now = self.server.clock.at(self.now);
         process.leader.handle(now, leader::Event::Room(room));
+        let synced = process.store.synced();
         let dead = self.server.is_dead();
         if appended.is_err() && !dead {
             let failed = Kind::Remark(Lane::Leader);
@@ -49,6 +50,9 @@ impl World {
         }
         if record.body == Body::Generation && !dead {
             self.oracles.durability.synced(number);
+            if let Some(process) = &mut self.server.process {
+                process.leader.handle(now, leader::Event::Durable(synced));
+            }
         }
         if record.body != Body::Generation || !dead {
             self.oracles.appended(record)?;
@@ -96,7 +100,7 @@ impl World {
         let early = self.disk.chance(50).then(|| process.store.sync());
         let early = match early {
             Some(Ok(through)) => Some(through),
-            Some(Err(_)) => return self.sync_failed(),
+            Some(Err(_)) => return self.log_failed(),
             None => None,
         };
         if let Some(through) = early {
@@ -118,7 +122,7 @@ impl World {
 
     /// A sync has failed, and what it should have brought on disk is unknown. The log must take
     /// nothing more, even if the next sync would succeed, as that of Linux does.
-    fn sync_failed(&mut self) -> Result<(), Violation> {
+    pub(super) fn log_failed(&mut self) -> Result<(), Violation> {
         self.server.machine.fail_syncs(false);
         if let Some(process) = &mut self.server.process {
             demand!(
@@ -146,9 +150,54 @@ impl World {
             None => process.store.sync(),
         };
         let Ok(through) = synced else {
-            return self.sync_failed();
+            return self.log_failed();
         };
         self.oracles.durability.synced(through);
+        if self.plan.leader.durability == Durability::Memory {
+            // Whoever syncs may tell, asked or not.
+            return self.tell_leader(leader::Event::Durable(through));
+        }
         self.tell_leader(leader::Event::Logged(through))
+    }
+
+    /// The leader wants to hear when all of the log is on disk, and goes on meanwhile.
+    pub(super) fn sync_aside(&mut self) -> Result<(), Violation> {
+        let Some(process) = &mut self.server.process else {
+            return Ok(());
+        };
+        if process.store.start_sync().is_err() {
+            return self.log_failed();
+        }
+        self.synced_aside_later();
+        Ok(())
+    }
+
+    /// The sync under way in the background will have ended.
+    pub(super) fn synced_aside_later(&mut self) {
+        let slow = self.server.slow_sync.take();
+        let span = slow.unwrap_or_else(|| self.disk.micros(self.plan.disk.sync_us.clone()));
+        let life = self.server.life;
+        self.queue
+            .push(self.now + span, Event::SyncedAside { life });
+    }
+
+    /// A sync in the background has ended.
+    pub(crate) fn leader_synced_aside(&mut self) -> Result<(), Violation> {
+        let Some(process) = self.server.process.as_mut() else {
+            return Ok(());
+        };
+        let synced = process.store.poll_sync();
+        if process.store.is_syncing() {
+            // Asked for while this one was under way, the next one has begun.
+            self.synced_aside_later();
+        }
+        let through = match synced {
+            None => return Ok(()),
+            Some(Err(_)) => return self.log_failed(),
+            Some(Ok(through)) => through,
+        };
+        self.oracles.durability.synced(through);
+        self.tally.mark(Mark::DurableOnRequest);
+        self.tell_leader(leader::Event::Durable(through))
     }
 }

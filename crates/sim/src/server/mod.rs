@@ -7,18 +7,22 @@
 //!    +---- later -----+-------------+-------------------+
 //! ```
 
+mod checkpoint;
 mod decay;
+mod go_back;
 mod log;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use plurix::recovery::CheckpointedPages;
 use plurix_protocol::leader::{self, Command, Durability, Leader};
 use plurix_protocol::{ConnectionId, Span, Time};
 use plurix_store::simulated::{Granularity, Machine, SimulatedDisk};
 use plurix_store::{BootId, OpenError, Options, Store};
 use plurix_wire::message::{Item, Status, ToLeader, ToStation};
-use plurix_wire::{ClusterId, CommitNumber, frame};
+use plurix_wire::{CheckpointId, ClusterId, CommitNumber, PageNumber, frame};
 
 use crate::clock::Clock;
 use crate::nemesis::Pace;
@@ -58,8 +62,14 @@ pub(crate) struct Server {
     pub(crate) clock: Clock,
     /// The next sync takes so long.
     pub(crate) slow_sync: Option<Span>,
+    /// The next process takes the heap back to a checkpoint, which this number chooses.
+    pub(crate) goes_back: Option<u64>,
+    /// The newest checkpoint that repeats an earlier one, as far as is known.
+    restored: CheckpointId,
     /// Bits have flipped when the next process starts.
     pub(crate) decays: bool,
+    /// The image or manifest, and the bit of it, that has flipped and is still wrong.
+    pub(crate) flipped: Option<(String, u64)>,
     loss: Loss,
     /// How often the disk had been used when it will let go of its process.
     doom: Option<u64>,
@@ -74,6 +84,13 @@ pub(crate) struct Process {
     pub(crate) tick_at: Option<Time>,
     /// A sync is under way; it may have reached the disk already, through this commit.
     syncing: Option<Option<CommitNumber>>,
+    images: Arc<CheckpointedPages>,
+    /// Everybody waits for the running checkpoint.
+    blocks: bool,
+    /// Pages from here on are loaded before they are asked for.
+    preloads: Option<PageNumber>,
+    /// The disk will have done a piece of work.
+    job_is_due: bool,
 }
 
 impl Server {
@@ -85,6 +102,8 @@ impl Server {
             Durability::Memory => plurix_store::Durability::Memory,
             Durability::Durable => plurix_store::Durability::Durable,
         };
+        options.checkpoints_kept = plan.disk.checkpoints_kept;
+        options.compression = plan.disk.compression;
         Self {
             machine: Machine::new(),
             options,
@@ -94,7 +113,10 @@ impl Server {
             pace: Pace::default(),
             clock,
             slow_sync: None,
+            goes_back: None,
+            restored: CheckpointId(0),
             decays: false,
+            flipped: None,
             loss: Loss::Killed { writing: false },
             doom: None,
         }
@@ -156,8 +178,12 @@ impl World {
             Err(_) if self.disk_fails => return self.start_leader_later(),
             Err(error) => return Err(broken(error)),
         };
-        let mut leader = Leader::new(self.plan.leader.clone());
-        let mut records = Vec::new();
+        if let Some(choice) = self.server.goes_back.take()
+            && !self.take_back(&mut store, choice)?
+        {
+            return self.start_leader_later();
+        }
+        let (mut leader, mut records, images) = self.start_from_checkpoint(&mut store)?;
         let recovered = store.replay(|record| {
             records.push(record.clone());
             leader.replay(record)
@@ -165,10 +191,12 @@ impl World {
         let recovered = match recovered {
             Ok(recovered) => recovered,
             Err(_) if self.disk_fails => return self.start_leader_later(),
+            Err(_) if self.restore_file() => return self.start_leader_later(),
             Err(error) => return Err(broken(error)),
         };
         let mode = self.plan.leader.durability;
         let generation = recovered.new_generation;
+        self.note_way_back(store.base().checkpoint.as_ref(), generation)?;
         self.oracles
             .recovered(mode, self.server.loss, &records, generation)?;
         // From here on the log is what it is; it ends in order until a term is begun.
@@ -184,6 +212,11 @@ impl World {
             self.oracles.durability.synced(leader.number());
         }
         leader.start(self.server.clock.at(self.now), term, generation);
+        self.oracles.durability.synced(store.synced());
+        leader.handle(
+            self.server.clock.at(self.now),
+            leader::Event::Durable(store.synced()),
+        );
         if recovered.torn.is_some() {
             self.tally.mark(Mark::TornLog);
         }
@@ -205,6 +238,10 @@ impl World {
             blocked: BTreeSet::new(),
             tick_at: None,
             syncing: None,
+            images,
+            blocks: false,
+            preloads: self.plan.disk.preloads.then_some(PageNumber(0)),
+            job_is_due: false,
         });
         self.pump_leader()
     }
@@ -325,13 +362,17 @@ impl World {
             let Some(command) = process.leader.poll() else {
                 break;
             };
+            self.check_images()?;
             self.carry_out(command)?;
             if self.server.is_dead() {
                 self.end_leader(End::Kill);
                 return Ok(());
             }
         }
+        self.check_images()?;
         self.flush()?;
+        self.go_on_with_checkpoint()?;
+        self.go_on_preloading()?;
         self.sync_later()?;
         if let Some(process) = &mut self.server.process {
             let due = self
@@ -370,6 +411,12 @@ impl World {
     fn carry_out(&mut self, command: Command) -> Result<(), Violation> {
         match command {
             Command::Append(record) => return self.append(&record),
+            Command::Sync => return self.sync_aside(),
+            Command::BeginCheckpoint {
+                cut,
+                state,
+                strategy,
+            } => return self.begin_checkpoint(cut, state, strategy),
             Command::Send {
                 connection,
                 message,
@@ -390,8 +437,10 @@ impl World {
                     self.send(connection, Side::Station, &message);
                 }
             }
+            Command::SendCheckpoint { connection } => self.send_checkpoint(connection)?,
             Command::Close { connection } => self.close(connection, Side::Leader, false),
             Command::Shutdown { .. } => {
+                self.checkpoint_at_end()?;
                 if let Some(process) = self.server.process.take() {
                     let closed = process.store.close_clean();
                     let clean = if closed.is_ok() { "" } else { ", not" };
@@ -433,6 +482,10 @@ impl World {
             let Some(message) = process.leader.batch(now, connection) else {
                 continue;
             };
+            self.check_images()?;
+            if self.server.process.is_none() {
+                return Ok(());
+            }
             self.reveal(&message)?;
             if self.loses_answer(connection, &message) {
                 continue;
@@ -462,6 +515,7 @@ impl World {
         let mode = self.plan.leader.durability;
         let (durability, model) = (&self.oracles.durability, &self.oracles.model);
         durability.revealed(model, mode, batch.through)?;
+        durability.told_durable(batch.durable)?;
         for item in &batch.items {
             let told = match item {
                 Item::Committed { number, .. } => *number,

@@ -1,20 +1,33 @@
 //! How one process sees the simulated machine: the [`Disk`] that a store runs on.
 
-use std::io;
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
 
-use super::{Contents, Machine};
+use super::files::{SimulatedFiles, SimulatedReader};
+use super::{Contents, Machine, Snapshot};
 use crate::directory::UNFINISHED;
-use crate::disk::{Disk, LockError, NewSegment, SegmentFile};
+use crate::disk::{Disk, Job, LockError, NewSegment, Reader, SegmentFile, copied};
 
 /// One process's view of a [`Machine`]'s directory.
-#[derive(Debug)]
 pub struct SimulatedDisk {
     machine: Machine,
     process: u64,
     /// A segment that is being created, and how often it is still asked for in vain.
     creating: Option<(NewSegment, u32)>,
     retired: Vec<SimulatedSegment>,
+    /// The files that are being synced as they were, and how often that is asked for in vain.
+    syncing: Option<(Vec<(String, Snapshot)>, u32)>,
+    /// How a sync ended, until it is asked for.
+    synced: Option<io::Result<()>>,
+    /// Background work, and how often it is let go on in vain before the first job.
+    jobs: VecDeque<Job>,
+    polls_left: u32,
+    /// The file that background work has begun.
+    begun: Option<String>,
 }
 
 impl SimulatedDisk {
@@ -24,6 +37,33 @@ impl SimulatedDisk {
             process,
             creating: None,
             retired: Vec::new(),
+            syncing: None,
+            synced: None,
+            jobs: VecDeque::new(),
+            polls_left: 0,
+            begun: None,
+        }
+    }
+
+    fn end_sync(&self, files: &[(String, Snapshot)]) -> io::Result<()> {
+        let mut state = self.machine.state();
+        for (name, snapshot) in files {
+            state.check_sync(self.process)?;
+            if let Ok(contents) = state.file(name) {
+                contents.sync_snapshot(snapshot);
+            }
+        }
+        Ok(())
+    }
+
+    fn do_job(&mut self) {
+        if let Some(job) = self.jobs.pop_front() {
+            job(&mut SimulatedFiles {
+                machine: &self.machine,
+                process: self.process,
+                begun: &mut self.begun,
+            });
+            self.polls_left = self.machine.state().job_polls;
         }
     }
 
@@ -34,6 +74,14 @@ impl SimulatedDisk {
             process,
             name: name.into(),
         }
+    }
+}
+
+impl fmt::Debug for SimulatedDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedDisk")
+            .field("process", &self.process)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,28 +114,14 @@ impl Disk for SimulatedDisk {
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let state = self.machine.state();
-        let mut entries: Vec<String> = Vec::new();
-        for name in state.files.keys() {
-            let inside = match directory {
-                "" => Some(name.as_str()),
-                _ => name
-                    .strip_prefix(directory)
-                    .and_then(|rest| rest.strip_prefix('/')),
-            };
-            if let Some(entry) = inside.and_then(|inside| inside.split('/').next()) {
-                entries.push(entry.into());
-            }
-        }
-        entries.dedup();
-        Ok(entries)
+        Ok(self.machine.state().list(directory))
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {
         Ok(self.machine.state().file(name)?.seen.len() as u64)
     }
 
-    fn read(&self, name: &str, into: &mut Vec<u8>) -> io::Result<()> {
+    fn read(&self, name: &str, skip: Range<u64>, into: &mut Vec<u8>) -> io::Result<()> {
         let mut state = self.machine.state();
         let seen = &state.file(name)?.seen;
         let end = seen
@@ -96,31 +130,27 @@ impl Disk for SimulatedDisk {
             .map_or(0, |last| last + 1);
         into.clear();
         into.extend_from_slice(&seen[..end]);
+        if let Some(skipped) = into.get_mut(skip.start as usize..end.min(skip.end as usize)) {
+            skipped.fill(0);
+        }
         Ok(())
     }
 
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.machine.state();
-        state.operation(self.process)?;
-        // The new file lies beside the old one until it takes its place.
-        state.take(bytes.len() as u64)?;
-        let old = state
-            .files
-            .insert(name.into(), Contents::synced(bytes.to_vec()));
-        state.give_back(old.map_or(0, |old| old.seen.len() as u64));
-        Ok(())
+        self.machine.state().replace(self.process, name, bytes)
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        let mut state = self.machine.state();
-        state.operation(self.process)?;
-        let bytes = state.file(name)?.seen.len() as u64;
-        state.files.remove(name);
-        state.give_back(bytes);
-        Ok(())
+        self.machine.state().remove(self.process, name)
     }
 
-    fn open(&mut self, name: &str, bytes: u64, _cold: bool) -> io::Result<SimulatedSegment> {
+    fn open(
+        &mut self,
+        name: &str,
+        bytes: u64,
+        _at: u64,
+        _cold: bool,
+    ) -> io::Result<SimulatedSegment> {
         let mut state = self.machine.state();
         state.operation(self.process)?;
         assert_eq!(
@@ -182,8 +212,73 @@ impl Disk for SimulatedDisk {
         self.retired.push(file);
     }
 
-    fn finish_retired(&mut self) -> io::Result<()> {
+    fn start_sync(&mut self, file: &SimulatedSegment, earlier: Vec<String>) {
+        assert!(self.syncing.is_none(), "one sync is under way at a time");
+        let mut state = self.machine.state();
+        let retired = self.retired.drain(..).map(|file| file.name);
+        let names = earlier
+            .into_iter()
+            .chain(retired)
+            .chain([file.name.clone()]);
+        // Of a file that was removed there is nothing left to bring on disk.
+        let snapshots = names
+            .filter_map(|name| {
+                let snapshot = state.file(&name).ok()?.snapshot();
+                Some((name, snapshot))
+            })
+            .collect();
+        self.syncing = Some((snapshots, state.sync_polls));
+    }
+
+    fn poll_sync(&mut self) -> Option<io::Result<()>> {
+        match self.syncing.take() {
+            None => {}
+            Some((files, 0)) => self.synced = Some(self.end_sync(&files)),
+            Some((files, polls)) => self.syncing = Some((files, polls - 1)),
+        }
+        self.synced.take()
+    }
+
+    fn finish_syncs(&mut self) -> io::Result<()> {
+        let mut ended = Ok(());
+        if let Some((files, _)) = self.syncing.take() {
+            let outcome = self.end_sync(&files);
+            ended = copied(&outcome);
+            self.synced = Some(outcome);
+        }
+        ended?;
         self.retired.drain(..).try_for_each(|mut file| file.sync())
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(SimulatedReader {
+            machine: self.machine.clone(),
+            process: self.process,
+        })
+    }
+
+    fn start(&mut self, job: Job) {
+        if self.jobs.is_empty() {
+            self.polls_left = self.machine.state().job_polls;
+        }
+        self.jobs.push_back(job);
+    }
+
+    fn advance(&mut self) {
+        match self.polls_left.checked_sub(1) {
+            Some(left) if !self.jobs.is_empty() => self.polls_left = left,
+            _ => self.do_job(),
+        }
+    }
+
+    fn drain(&mut self) {
+        while !self.jobs.is_empty() {
+            self.do_job();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.machine.now()
     }
 }
 

@@ -7,11 +7,13 @@
 //! that was not synced. Where a decision is random, it is the caller's.
 
 mod disk;
+mod files;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 pub use disk::{SimulatedDisk, SimulatedSegment};
 
@@ -51,6 +53,9 @@ struct State {
     fail_syncs: bool,
     fail_writes: bool,
     create_polls: u32,
+    job_polls: u32,
+    now: Duration,
+    sync_polls: u32,
 }
 
 #[derive(Debug, Default)]
@@ -79,16 +84,54 @@ impl Contents {
         };
     }
 
+    /// Makes the file longer by `bytes`.
+    fn append(&mut self, bytes: &[u8]) {
+        let at = self.seen.len();
+        self.seen.resize(at + bytes.len(), 0);
+        self.on_disk.resize(at + bytes.len(), 0);
+        self.store(at, bytes);
+    }
+
     fn sync(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         self.on_disk[dirty.clone()].copy_from_slice(&self.seen[dirty]);
     }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            at: self.dirty.start,
+            bytes: self.seen[self.dirty.clone()].to_vec(),
+        }
+    }
+
+    /// Ends a sync that began when the file was as in `snapshot`. What was stored since is not on
+    /// disk for that, and what has reached the disk since stays there.
+    fn sync_snapshot(&mut self, Snapshot { at, bytes }: &Snapshot) {
+        for (at, &byte) in (*at..).zip(bytes) {
+            if self.seen[at] == byte {
+                self.on_disk[at] = byte;
+            }
+        }
+        let mut dirty = self.dirty.clone();
+        let differs = |at: &usize| self.seen[*at] != self.on_disk[*at];
+        self.dirty = match (dirty.clone().find(differs), dirty.rfind(differs)) {
+            (Some(first), Some(last)) => first..last + 1,
+            _ => 0..0,
+        };
+    }
+}
+
+/// The bytes of a file that a sync in the background brings on disk.
+#[derive(Debug)]
+struct Snapshot {
+    at: usize,
+    bytes: Vec<u8>,
 }
 
 impl State {
     /// Counts one thing that a process does; `false` if it is dead and does it no more.
     fn step(&mut self, process: u64) -> bool {
-        if process < self.oldest_alive || self.steps_left == Some(0) {
+        if self.check_alive(process).is_err() {
             return false;
         }
         self.steps += 1;
@@ -104,6 +147,50 @@ impl State {
         }
     }
 
+    /// Whether the process lives; to ask is nothing that it does.
+    fn check_alive(&self, process: u64) -> io::Result<()> {
+        match process < self.oldest_alive || self.steps_left == Some(0) {
+            true => Err(io::Error::other("the process was killed")),
+            false => Ok(()),
+        }
+    }
+
+    fn list(&self, directory: &str) -> Vec<String> {
+        let mut entries: Vec<String> = Vec::new();
+        for name in self.files.keys() {
+            let inside = match directory {
+                "" => Some(name.as_str()),
+                _ => name
+                    .strip_prefix(directory)
+                    .and_then(|rest| rest.strip_prefix('/')),
+            };
+            if let Some(entry) = inside.and_then(|inside| inside.split('/').next()) {
+                entries.push(entry.into());
+            }
+        }
+        entries.dedup();
+        entries
+    }
+
+    fn replace(&mut self, process: u64, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.operation(process)?;
+        // The new file lies beside the old one until it takes its place.
+        self.take(bytes.len() as u64)?;
+        let old = self
+            .files
+            .insert(name.into(), Contents::synced(bytes.to_vec()));
+        self.give_back(old.map_or(0, |old| old.seen.len() as u64));
+        Ok(())
+    }
+
+    fn remove(&mut self, process: u64, name: &str) -> io::Result<()> {
+        self.operation(process)?;
+        let bytes = self.file(name)?.seen.len() as u64;
+        self.files.remove(name);
+        self.give_back(bytes);
+        Ok(())
+    }
+
     fn file(&mut self, name: &str) -> io::Result<&mut Contents> {
         self.files
             .get_mut(name)
@@ -111,11 +198,16 @@ impl State {
     }
 
     fn sync(&mut self, process: u64, name: &str) -> io::Result<()> {
+        self.check_sync(process)?;
+        self.file(name)?.sync();
+        Ok(())
+    }
+
+    fn check_sync(&mut self, process: u64) -> io::Result<()> {
         self.operation(process)?;
         if self.fail_syncs {
             return Err(io::Error::other("simulated failure of a sync"));
         }
-        self.file(name)?.sync();
         Ok(())
     }
 
@@ -224,6 +316,25 @@ impl Machine {
     /// How often a segment that is created in the background is asked for in vain.
     pub fn set_create_polls(&self, polls: u32) {
         self.state().create_polls = polls;
+    }
+
+    /// How often the outcome of a sync in the background is asked for in vain.
+    pub fn set_sync_polls(&self, polls: u32) {
+        self.state().sync_polls = polls;
+    }
+
+    /// How often background work is let go on in vain before each job.
+    pub fn set_job_polls(&self, polls: u32) {
+        self.state().job_polls = polls;
+    }
+
+    /// Sets the clock of the machine, since 1970.
+    pub fn set_now(&self, now: Duration) {
+        self.state().now = now;
+    }
+
+    fn now(&self) -> Duration {
+        self.state().now
     }
 
     /// The files there are.

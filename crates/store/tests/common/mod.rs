@@ -2,12 +2,15 @@
 
 #![allow(dead_code, reason = "each test file uses its share")]
 
+pub(crate) mod player;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
 use plurix_store::simulated::{Machine, SimulatedDisk};
 use plurix_store::{
     AppendError, BootId, Disk, Durability, OpenError, Options, Recovered, ReplayError, Store,
+    UnreadablePage,
 };
 use plurix_wire::record::{Body, Record, Stamp};
 use plurix_wire::{ClusterId, CommitId, CommitSequence, Incarnation, PageNumber, WriteSetBuilder};
@@ -71,6 +74,7 @@ pub(crate) fn replay<D: Disk>(
 pub(crate) enum Error {
     Open(OpenError),
     Replay(ReplayError),
+    Page(UnreadablePage),
     Append(AppendError),
 }
 

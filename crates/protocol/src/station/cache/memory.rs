@@ -25,12 +25,8 @@ pub(super) fn install(page: &Page, through: CommitNumber, memory: &impl Install)
         Content::Zero => [0; PAGE_BYTES],
         Content::Bytes(bytes) => *whole(bytes),
     };
-    for run in changes
-        .flat_map(|delta| delta.writes.sections())
-        .flat_map(|s| s.runs())
-    {
-        let at = usize::from(run.offset);
-        bytes[at..at + run.bytes.len()].copy_from_slice(run.bytes);
+    for section in changes.flat_map(|delta| delta.writes.sections()) {
+        section.apply(&mut bytes);
     }
     memory.install(page.page, &bytes);
 }

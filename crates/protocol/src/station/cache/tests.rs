@@ -24,6 +24,7 @@ fn batch(number: u64, item: Item) -> Batch {
         generation: Generation(0),
         sequence: StreamSequence(number),
         through: CommitNumber(number),
+        durable: CommitNumber(0),
         last: true,
         items: vec![item],
     }
