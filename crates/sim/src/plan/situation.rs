@@ -78,6 +78,15 @@ impl Situation {
     }
 }
 
+/// The plan's checkpoints; whoever asks says how often they are taken.
+fn checkpoints(plan: &mut Plan) -> &mut CheckpointSettings {
+    plan.leader.checkpoint.get_or_insert(CheckpointSettings {
+        strategy: Strategy::NonBlocking,
+        every: Span(0),
+        changed_bytes: u64::MAX,
+    })
+}
+
 /// Half of the plans have no checkpoints, and the others fewer than there are ends of the page server.
 fn thin_out_checkpoints(plan: &mut Plan, random: &mut Random) {
     if random.chance(50) {
@@ -145,11 +154,7 @@ fn ask_again(plan: &mut Plan, random: &mut Random) {
 /// A process that is killed leaves what it wrote, synced or not; it is lost if power fails before the
 /// next one starts. Both happen so often that some of it was part of a checkpoint.
 fn tear_checkpoint(plan: &mut Plan, random: &mut Random) {
-    let checkpoint = plan.leader.checkpoint.get_or_insert(CheckpointSettings {
-        strategy: Strategy::NonBlocking,
-        every: Span(0),
-        changed_bytes: u64::MAX,
-    });
+    let checkpoint = checkpoints(plan);
     checkpoint.every = Span::from_micros(random.log_within(500..8_000));
     plan.disk.job_us = random.pick(&[(5, 20), (50, 200)]).into_range();
     plan.faults.clear();
@@ -158,13 +163,11 @@ fn tear_checkpoint(plan: &mut Plan, random: &mut Random) {
     plan.strike(Fault::PowerCut, mean);
 }
 
-/// The log must be written so fast that a segment is full between two checkpoints, whatever their size.
+/// What is behind the older of two checkpoints must be read when the newer one has decayed. That it is
+/// in more than one segment takes small segments, and so many commits that one is full between two
+/// checkpoints: quick stations on a quick network.
 fn need_spare_checkpoint(plan: &mut Plan, random: &mut Random) {
-    let checkpoint = plan.leader.checkpoint.get_or_insert(CheckpointSettings {
-        strategy: Strategy::NonBlocking,
-        every: Span(0),
-        changed_bytes: u64::MAX,
-    });
+    let checkpoint = checkpoints(plan);
     checkpoint.every = Span::from_millis(random.within(20..60));
     checkpoint.changed_bytes = u64::MAX;
     plan.leader.resident_pages_max = usize::MAX;

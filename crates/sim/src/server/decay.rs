@@ -17,6 +17,14 @@ use crate::world::World;
 /// So many flips are tried, each alone, in a disk that decays.
 const FLIPS_MAX: u64 = 4;
 
+/// A bit that has flipped in an image or manifest, and did no harm alone.
+pub(crate) struct Flipped {
+    file: String,
+    bit: u64,
+    /// The whole file with that bit. One of the same name with other bytes was written since.
+    bytes: Vec<u8>,
+}
+
 impl World {
     /// Flips bits; answers whether the page server refuses to start until they are restored.
     pub(super) fn decay(&mut self) -> Result<bool, Violation> {
@@ -40,7 +48,8 @@ impl World {
             let machine = copy(&self.server.machine);
             machine.flip_bit(file, bit);
             let damaged = start(&machine, &self.server.options);
-            let before = self.server.flipped.as_ref().map(|(file, _)| &**file);
+            let before = self.server.flipped.as_ref();
+            let before = before.map(|flipped| flipped.file.as_str());
             let harmless = decay::judge(file, before, &sound, &damaged)?;
             self.note(format_args!(
                 "bit {bit} of {file} flips: {}",
@@ -55,7 +64,11 @@ impl World {
                     self.server.machine.flip_bit(file, bit);
                 }
                 if self.server.flipped.is_none() && !file.starts_with("log/") {
-                    self.server.flipped = Some((file.clone(), bit));
+                    self.server.flipped = Some(Flipped {
+                        file: file.clone(),
+                        bit,
+                        bytes: self.server.machine.bytes(file).unwrap_or_default(),
+                    });
                     return Ok(is_refused);
                 }
             } else if damaged.is_err() && sound.is_ok() {
@@ -80,15 +93,20 @@ impl World {
     /// An operator puts a damaged image back in order, if that is what keeps the page server from
     /// starting; answers whether it was.
     pub(crate) fn restore_file(&mut self) -> bool {
-        let is_image = |(file, _): &mut (String, u64)| file.starts_with("images/");
-        let Some((file, bit)) = self.server.flipped.take_if(is_image) else {
+        let is_image = |flipped: &&Flipped| flipped.file.starts_with("images/");
+        let Some(flipped) = self.server.flipped.as_ref().filter(is_image) else {
             return false;
         };
-        let is_there = self.server.machine.bytes(&file).is_some();
-        if is_there {
-            self.server.machine.flip_bit(&file, bit);
+        let Some(bytes) = self.server.machine.bytes(&flipped.file) else {
+            // It was collected; a manifest may still name it.
+            return false;
+        };
+        let is_damaged = bytes == flipped.bytes;
+        if is_damaged {
+            self.server.machine.flip_bit(&flipped.file, flipped.bit);
         }
-        is_there
+        self.server.flipped = None;
+        is_damaged
     }
 
     /// A file, often the newest image: of all files it is the one that there is a substitute for.

@@ -68,8 +68,8 @@ pub(crate) struct Server {
     restored: CheckpointId,
     /// Bits have flipped when the next process starts.
     pub(crate) decays: bool,
-    /// The image or manifest, and the bit of it, that has flipped and is still wrong.
-    pub(crate) flipped: Option<(String, u64)>,
+    /// What has flipped in an image or manifest.
+    pub(crate) flipped: Option<decay::Flipped>,
     loss: Loss,
     /// How often the disk had been used when it will let go of its process.
     doom: Option<u64>,
