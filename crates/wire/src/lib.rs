@@ -9,6 +9,7 @@
 //! - [`ids`]: newtypes for each id, epoch and number, and the geometry of the heap.
 //! - [`write_set`]: the bytes that one commit changes; the same bytes travel from the writer to
 //!   the leader, into the log, and on to the holders.
+//! - [`diff`]: the bytes that one station changed in pages of a weak region.
 //! - [`message`]: what stations and the leader say.
 //! - [`record`]: what the commit log holds.
 //! - [`redo`]: what it writes to pages that are not in memory.
@@ -17,6 +18,7 @@
 //! - [`canary`]: bugs planted on purpose, in builds that ask for them.
 
 pub mod canary;
+pub mod diff;
 pub mod frame;
 pub mod handshake;
 pub mod ids;
@@ -25,6 +27,7 @@ pub mod record;
 pub mod redo;
 pub mod write_set;
 
+pub use diff::{Diffs, DiffsBuilder, LineDiff, PageDiff, PageDiffs};
 pub use ids::*;
 pub use write_set::{Run, Section, Sections, WriteSet, WriteSetBuilder};
 
@@ -36,6 +39,14 @@ pub enum Error {
     #[error("malformed write set at byte {at}: {what}")]
     WriteSet {
         /// Offset in the write set of the section at fault, in bytes.
+        at: usize,
+        /// The rule that is broken.
+        what: &'static str,
+    },
+    /// Differences of pages break their format.
+    #[error("malformed page differences at byte {at}: {what}")]
+    Diffs {
+        /// Offset of the page at fault in the buffer, in bytes.
         at: usize,
         /// The rule that is broken.
         what: &'static str,
