@@ -20,6 +20,7 @@
 
 pub mod leader;
 pub mod station;
+pub mod team;
 
 use std::ops::Add;
 

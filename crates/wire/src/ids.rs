@@ -84,6 +84,19 @@ number!(
     PageNumber(u32), "p"
 );
 
+number!(
+    /// A station's place in its team, from 0; the first one coordinates.
+    Rank(u16), "r"
+);
+number!(
+    /// What lies between two barriers of a team, from 0.
+    Interval(u64), "v"
+);
+number!(
+    /// A lock, event or counter of a team; programs choose the numbers.
+    SyncId(u32), "y"
+);
+
 impl Incarnation {
     /// The `count`-th incarnation that `term` gives out.
     #[must_use]

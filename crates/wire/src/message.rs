@@ -3,6 +3,8 @@
 //! Every message from a station carries its incarnation and generation, every message from the
 //! leader its term and generation: the receiver ignores what comes from an earlier life.
 
+pub mod peer;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 

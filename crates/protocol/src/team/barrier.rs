@@ -1,0 +1,185 @@
+//! Barriers: what this station wrote is told, and what others wrote is dropped.
+//!
+//! A copy that somebody else wrote to is out of date, whoever it was that has it. The writer alone, if
+//! there was one alone, keeps his. So a home knows after the release who has copies still, and nobody
+//! needs to confirm: whoever has been released has dropped his before his workers go on, and whoever
+//! fetches the page again says in which interval.
+
+use plurix_wire::message::PageRun;
+use plurix_wire::message::peer::{Arrive, Home, Release, ToPeer};
+use plurix_wire::{PageNumber, Rank};
+use rustc_hash::FxHashSet;
+
+use super::publish::Kept;
+use super::regions::State;
+use super::{Access, COORDINATOR, Error, Member, View};
+
+/// What each rank brought to a barrier.
+pub type Brought = Vec<Option<Vec<u8>>>;
+
+/// Where the station stands at the barrier that ends its interval.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Barrier {
+    place: Place,
+    /// It opens when all changes are in their pages.
+    release: Option<Release>,
+    /// What was brought to the last one that opened.
+    brought: Brought,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Place {
+    /// Its workers compute.
+    #[default]
+    Away,
+    /// They are there, with this, and something that was asked for has not come yet.
+    Coming(Option<Vec<u8>>),
+    /// The coordinator has been told.
+    Arrived,
+}
+
+impl Member {
+    /// All workers of this station have come to the barrier, with something for the others perhaps.
+    /// It has opened when [`interval`](Self::interval) has grown.
+    ///
+    /// # Errors
+    /// [`Error`] if the team cannot go on.
+    ///
+    /// # Panics
+    /// If the station is at the barrier already.
+    pub fn arrive(&mut self, brings: Option<Vec<u8>>, view: &mut impl View) -> Result<(), Error> {
+        assert!(self.barrier.place == Place::Away, "a station arrives once");
+        self.barrier.place = Place::Coming(brings);
+        self.try_arrive(view);
+        self.settle(view)
+    }
+
+    /// Arrives, once nothing that was asked for is under way: so no answer is of another interval than
+    /// its question.
+    pub(super) fn try_arrive(&mut self, view: &mut impl View) {
+        if self.asked > 0 {
+            return;
+        }
+        let Place::Coming(brings) = &mut self.barrier.place else {
+            return;
+        };
+        let brings = brings.take();
+        self.barrier.place = Place::Arrived;
+        self.publish(Kept::Open, |_| true, view);
+        let told = self.published.take_told();
+        let is_wanted = |page: &PageNumber| {
+            let entry = self.regions.get(*page);
+            entry.is_some_and(|e| e.state == State::Clean) && self.published.is_favoured(*page)
+        };
+        let arrive = Arrive {
+            interval: self.interval,
+            wanted: PageRun::compact(told.iter().copied().filter(is_wanted)),
+            written: PageRun::compact(told),
+            sent: self.published.sent().to_vec(),
+            brings,
+        };
+        self.tell(COORDINATOR, ToPeer::Arrive(arrive));
+    }
+
+    /// What was brought to the last barrier, by rank.
+    #[must_use]
+    pub fn brought(&self) -> &Brought {
+        &self.barrier.brought
+    }
+
+    /// The barrier opens, once all changes have come.
+    pub(super) fn release(
+        &mut self,
+        from: Rank,
+        release: Release,
+        view: &mut impl View,
+    ) -> Result<(), Error> {
+        let is_due = self.barrier.place == Place::Arrived && self.barrier.release.is_none();
+        if from != COORDINATOR || !is_due || release.interval != self.interval {
+            return Err(Error::Violation(from, "a release out of order"));
+        }
+        self.barrier.release = Some(release);
+        self.try_release(view)
+    }
+
+    /// Opens the barrier if nothing is under way any more.
+    pub(super) fn try_release(&mut self, view: &mut impl View) -> Result<(), Error> {
+        let published = &self.published;
+        let release = self.barrier.release.as_mut();
+        let is_due = release.is_some_and(|release| published.has_received(&release.expected));
+        let Some(release) = self.barrier.release.take_if(|_| is_due) else {
+            return Ok(());
+        };
+        self.hear_what_was_written(&release, view);
+        self.move_homes(&release.moved, view)?;
+        self.barrier.brought = release.brought;
+        self.barrier.place = Place::Away;
+        self.interval = self.interval.next();
+        self.serve_early(view)
+    }
+
+    fn hear_what_was_written(&mut self, release: &Release, view: &mut impl View) {
+        let mut dropped = Vec::new();
+        let mut favoured = FxHashSet::default();
+        for written in &release.written {
+            let by_me = written.sole == Some(self.rank);
+            for page in written.run.pages() {
+                let Some(entry) = self.regions.get_mut(page) else {
+                    continue;
+                };
+                match entry.state {
+                    State::Blank | State::Open | State::Shared | State::Written => {
+                        let sole = written.sole.filter(|sole| *sole != self.rank);
+                        let is_copied = self.copies.keep_only(page, sole);
+                        if entry.state == State::Written && !is_copied {
+                            entry.state = State::Open;
+                        }
+                    }
+                    State::Clean if by_me => {
+                        favoured.insert(page);
+                    }
+                    State::Clean => {
+                        entry.state = State::Void;
+                        dropped.push(page);
+                    }
+                    State::Void | State::Asked | State::Doubted | State::Dirty => {}
+                }
+            }
+        }
+        self.published.favour(favoured);
+        for run in PageRun::compact(dropped) {
+            view.set_access(run, Access::None);
+        }
+    }
+
+    /// Pages move to their sole writers.
+    fn move_homes(&mut self, moved: &[Home], view: &mut impl View) -> Result<(), Error> {
+        let mut dropped = Vec::new();
+        for home in moved {
+            for page in home.run.pages() {
+                let Some(entry) = self.regions.get_mut(page) else {
+                    return Err(Error::Violation(COORDINATOR, "a move of no weak page"));
+                };
+                entry.set_home(home.rank);
+                let is_mine = home.rank == self.rank;
+                match entry.state {
+                    State::Clean if is_mine => entry.state = State::Shared,
+                    state if is_mine != state.is_home() => {
+                        // Neither can be: it goes to who has the only copy, from who had it before.
+                        if is_mine {
+                            return Err(Error::Violation(COORDINATOR, "a move to no copy"));
+                        }
+                        entry.state = State::Void;
+                        self.copies.keep_only(page, None);
+                        dropped.push(page);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for run in PageRun::compact(dropped) {
+            view.set_access(run, Access::None);
+        }
+        Ok(())
+    }
+}

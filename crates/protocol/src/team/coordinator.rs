@@ -1,0 +1,220 @@
+//! The first rank's part for all: barriers, who has which lock, and counters.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use plurix_wire::message::PageRun;
+use plurix_wire::message::peer::{Arrive, Home, Release, ToPeer, Written};
+use plurix_wire::{Interval, PageNumber, Rank, SyncId};
+
+use super::Error;
+
+type Answers = Vec<(Rank, ToPeer)>;
+
+/// See the module's text.
+#[derive(Debug, Clone)]
+pub(super) struct Coordinator {
+    interval: Interval,
+    arrived: Vec<Option<Arrive>>,
+    locks: BTreeMap<SyncId, Lock>,
+    counters: BTreeMap<SyncId, u64>,
+    /// What was written since the last barrier, as far as was told by who handed back a lock or came
+    /// to the next one.
+    log: Vec<(Rank, PageRun)>,
+    /// How much of it each rank knows.
+    known: Vec<usize>,
+}
+
+/// Who has a lock and who wants it.
+#[derive(Debug, Clone, Default)]
+struct Lock {
+    holder: Option<Rank>,
+    queue: VecDeque<Rank>,
+}
+
+impl Coordinator {
+    pub(super) fn new(size: u16) -> Self {
+        Self {
+            interval: Interval(0),
+            arrived: vec![None; usize::from(size)],
+            locks: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            log: Vec::new(),
+            known: vec![0; usize::from(size)],
+        }
+    }
+
+    /// A station has come to the barrier.
+    pub(super) fn arrive(
+        &mut self,
+        from: Rank,
+        arrive: Arrive,
+        out: &mut Answers,
+    ) -> Result<(), Error> {
+        let size = self.arrived.len();
+        let place = &mut self.arrived[usize::from(from.0)];
+        if arrive.interval != self.interval || arrive.sent.len() != size || place.is_some() {
+            return Err(Error::Violation(from, "an arrival out of order"));
+        }
+        // Who gets a lock from a station that waits at the barrier must hear of this before.
+        self.log
+            .extend(arrive.written.iter().map(|run| (from, *run)));
+        *place = Some(arrive);
+        if self.arrived.iter().all(Option::is_some) {
+            self.release(out);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, out: &mut Answers) {
+        let arrived: Vec<Arrive> = self
+            .arrived
+            .iter_mut()
+            .map(|arrive| arrive.take().unwrap_or_default())
+            .collect();
+        let ranks = || (0..).map(Rank);
+        let written = merge(self.log.drain(..));
+        let wanted = ranks()
+            .zip(&arrived)
+            .flat_map(|(rank, arrive)| arrive.wanted.iter().map(move |run| (rank, *run)));
+        let moved = moves(&written, wanted);
+        self.known.fill(0);
+        let brings = |arrive: &Arrive| arrive.brings.clone();
+        let brought = match arrived.iter().any(|arrive| arrive.brings.is_some()) {
+            true => arrived.iter().map(brings).collect(),
+            false => Vec::new(),
+        };
+        for (at, rank) in (0..arrived.len()).zip(ranks()) {
+            let sent = |arrive: &Arrive| arrive.sent.get(at).copied().unwrap_or(0);
+            let release = Release {
+                interval: self.interval,
+                written: written.clone(),
+                moved: moved.clone(),
+                expected: arrived.iter().map(sent).collect(),
+                brought: brought.clone(),
+            };
+            out.push((rank, ToPeer::Release(release)));
+        }
+        self.interval = self.interval.next();
+    }
+
+    /// A station wants a lock.
+    pub(super) fn acquire(&mut self, from: Rank, id: SyncId, out: &mut Answers) {
+        let lock = self.locks.entry(id).or_default();
+        match lock.holder {
+            Some(holder) => {
+                lock.queue.push_back(from);
+                if lock.queue.len() == 1 {
+                    out.push((holder, ToPeer::Revoke(id)));
+                }
+            }
+            None => self.grant(from, id, out),
+        }
+    }
+
+    /// A lock comes back.
+    pub(super) fn hand_back(
+        &mut self,
+        from: Rank,
+        id: SyncId,
+        written: &[PageRun],
+        out: &mut Answers,
+    ) -> Result<(), Error> {
+        let lock = self.locks.entry(id).or_default();
+        if lock.holder != Some(from) {
+            return Err(Error::Violation(from, "a lock that it does not have"));
+        }
+        lock.holder = None;
+        let next = lock.queue.pop_front();
+        self.log.extend(written.iter().map(|run| (from, *run)));
+        if let Some(next) = next {
+            self.grant(next, id, out);
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, to: Rank, id: SyncId, out: &mut Answers) {
+        let known = std::mem::replace(&mut self.known[usize::from(to.0)], self.log.len());
+        let others = self.log[known..].iter().filter(|(rank, _)| *rank != to);
+        let mut pages: Vec<PageNumber> = others.flat_map(|(_, run)| run.pages()).collect();
+        pages.sort_unstable();
+        pages.dedup();
+        let written = PageRun::compact(pages);
+        out.push((to, ToPeer::Grant { lock: id, written }));
+        let lock = self.locks.entry(id).or_default();
+        lock.holder = Some(to);
+        if !lock.queue.is_empty() {
+            out.push((to, ToPeer::Revoke(id)));
+        }
+    }
+
+    /// Adds to a counter.
+    pub(super) fn add(&mut self, from: Rank, counter: SyncId, value: u64, out: &mut Answers) {
+        let total = self.counters.entry(counter).or_default();
+        let before = *total;
+        *total = total.wrapping_add(value);
+        out.push((from, ToPeer::Added { counter, before }));
+    }
+}
+
+/// Who wrote which pages, ascending; those of several writers have no sole one.
+fn merge(written: impl Iterator<Item = (Rank, PageRun)>) -> Vec<Written> {
+    let mut pages: Vec<(PageNumber, Rank)> = written
+        .flat_map(|(rank, run)| run.pages().map(move |page| (page, rank)))
+        .collect();
+    pages.sort_unstable();
+    let mut merged: Vec<Written> = Vec::new();
+    for writers in pages.chunk_by(|one, other| one.0 == other.0) {
+        let (page, rank) = writers[0];
+        let sole = writers
+            .iter()
+            .all(|writer| writer.1 == rank)
+            .then_some(rank);
+        match merged.last_mut() {
+            Some(last) if last.sole == sole && last.run.first.0 + last.run.count == page.0 => {
+                last.run.count += 1;
+            }
+            _ => merged.push(Written {
+                run: PageRun {
+                    first: page,
+                    count: 1,
+                },
+                sole,
+            }),
+        }
+    }
+    merged
+}
+
+/// The pages that their sole writer wants to keep.
+fn moves(written: &[Written], wanted: impl Iterator<Item = (Rank, PageRun)>) -> Vec<Home> {
+    let mut moved: Vec<(PageNumber, Rank)> = Vec::new();
+    for (rank, run) in wanted {
+        for page in run.pages() {
+            let after = written.partition_point(|written| written.run.first <= page);
+            let writer = after.checked_sub(1).map(|at| written[at]);
+            let is_sole = writer.is_some_and(|writer| {
+                page.0 - writer.run.first.0 < writer.run.count && writer.sole == Some(rank)
+            });
+            if is_sole {
+                moved.push((page, rank));
+            }
+        }
+    }
+    moved.sort_unstable();
+    let mut homes: Vec<Home> = Vec::new();
+    for (page, rank) in moved {
+        match homes.last_mut() {
+            Some(home) if home.rank == rank && home.run.first.0 + home.run.count == page.0 => {
+                home.run.count += 1;
+            }
+            _ => homes.push(Home {
+                run: PageRun {
+                    first: page,
+                    count: 1,
+                },
+                rank,
+            }),
+        }
+    }
+    homes
+}

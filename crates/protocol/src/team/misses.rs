@@ -1,0 +1,226 @@
+//! What the program's first accesses lead to: asking for homes and pages, and letting it store.
+
+use plurix_wire::message::PageRun;
+use plurix_wire::message::peer::{Home, Pages, ToPeer};
+use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber, Rank};
+
+use super::regions::{Entry, State};
+use super::{Access, Error, Member, View};
+
+impl Member {
+    /// The program wants to load or store; answers whether it can now. Else it asks again when a
+    /// message was [handled](Self::handle).
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`] if the page is none of the team's.
+    pub fn access(
+        &mut self,
+        page: PageNumber,
+        wants: Access,
+        view: &mut impl View,
+    ) -> Result<bool, Error> {
+        let entry = self.regions.get(page).ok_or(Error::NoRegion(page))?;
+        match entry.state {
+            State::Void => {
+                let first = self.regions.unit(page).first;
+                let is_void = |entry: Option<Entry>| entry.is_some_and(|e| e.state == State::Void);
+                let first = if is_void(self.regions.get(first)) {
+                    first
+                } else {
+                    page
+                };
+                let window = self.streams.window(first, self.settings.read_ahead);
+                let unit = self.regions.unit(page).count;
+                self.ask(first, window.max(unit));
+                // What this station manages itself, it has claimed by now.
+                match self.regions.get(page) {
+                    Some(entry) if entry.state == State::Blank => self.access(page, wants, view),
+                    _ => Ok(false),
+                }
+            }
+            State::Asked | State::Doubted => Ok(false),
+            State::Blank => {
+                self.begin(page, view);
+                self.access(page, wants, view)
+            }
+            State::Clean | State::Shared if wants == Access::Write => {
+                self.open(page, entry.state, view);
+                Ok(true)
+            }
+            State::Clean | State::Dirty | State::Open | State::Shared | State::Written => Ok(true),
+        }
+    }
+
+    /// Asks for those pages of a run that are not here, which will be needed.
+    pub fn prefetch(&mut self, run: PageRun) {
+        let mut page = u64::from(run.first.0);
+        let end = page + u64::from(run.count);
+        while page < end {
+            let first = PageNumber(page as u32);
+            let asked = match self.regions.get(first) {
+                Some(entry) if entry.state == State::Void => {
+                    self.ask(first, (end - page).min(u64::from(u32::MAX)) as u32)
+                }
+                _ => 1,
+            };
+            page += u64::from(asked);
+        }
+    }
+
+    /// Asks for up to `most` pages from `first` on, which is void; answers for how many.
+    fn ask(&mut self, first: PageNumber, most: u32) -> u32 {
+        let home = self.regions.get(first).and_then(Entry::home);
+        let run = self.regions.run(first, most, |entry| {
+            entry.state == State::Void && entry.home() == home
+        });
+        for page in run.pages() {
+            self.set_state(page, State::Asked);
+        }
+        self.asked += u64::from(run.count);
+        self.streams.asked(run);
+        match (home, self.regions.manager(first)) {
+            (Some(home), _) => self.fetch_from(home, run),
+            (None, Some(manager)) if manager == self.rank => {
+                let homes = self.give_homes(self.rank, run);
+                self.learn_homes(&homes);
+            }
+            (None, Some(manager)) => self.tell(manager, ToPeer::Claim { run }),
+            (None, None) => {}
+        }
+        run.count
+    }
+
+    fn fetch_from(&mut self, home: Rank, run: PageRun) {
+        let interval = self.interval;
+        self.tell(home, ToPeer::Fetch { interval, run });
+    }
+
+    /// Homes are known: what is to be kept here begins blank, all else is fetched.
+    pub(super) fn claimed(
+        &mut self,
+        from: Rank,
+        homes: &[Home],
+        view: &mut impl View,
+    ) -> Result<(), Error> {
+        let asked = |entry: Entry| matches!(entry.state, State::Asked | State::Doubted);
+        for page in homes.iter().flat_map(|home| home.run.pages()) {
+            if !asked(self.entry(from, page)?) || homes.iter().any(|h| h.rank.0 >= self.size) {
+                return Err(Error::Violation(from, "a home that nobody asked for"));
+            }
+        }
+        self.learn_homes(homes);
+        self.serve_early(view)?;
+        self.try_arrive(view);
+        Ok(())
+    }
+
+    fn learn_homes(&mut self, homes: &[Home]) {
+        for home in homes {
+            for page in home.run.pages() {
+                if let Some(entry) = self.regions.get_mut(page) {
+                    entry.set_home(home.rank);
+                    if home.rank == self.rank {
+                        entry.state = State::Blank;
+                        self.asked -= 1;
+                    }
+                }
+            }
+            if home.rank != self.rank {
+                self.fetch_from(home.rank, home.run);
+            }
+        }
+    }
+
+    /// Pages have come.
+    pub(super) fn pages(
+        &mut self,
+        from: Rank,
+        pages: &Pages,
+        view: &mut impl View,
+    ) -> Result<(), Error> {
+        let mut came = Vec::new();
+        for (at, page) in pages.run.pages().enumerate() {
+            let entry = self.entry(from, page)?;
+            if entry.home() != Some(from) {
+                return Err(Error::Violation(from, "a page of another's"));
+            }
+            match entry.state {
+                State::Asked => {
+                    view.fill(page, page_at(&pages.bytes, at));
+                    self.set_state(page, State::Clean);
+                    came.push(page);
+                }
+                State::Doubted => self.set_state(page, State::Void),
+                _ => return Err(Error::Violation(from, "a page that nobody asked for")),
+            }
+        }
+        self.asked -= u64::from(pages.run.count);
+        for run in PageRun::compact(came) {
+            view.set_access(run, Access::Read);
+        }
+        self.try_arrive(view);
+        Ok(())
+    }
+
+    /// Makes pages that are kept here, and of which memory has nothing, begin as they are in the heap.
+    fn begin(&mut self, first: PageNumber, view: &mut impl View) {
+        let window = self.streams.window(first, self.settings.read_ahead);
+        let most = window.max(self.regions.unit(first).count);
+        let run = self
+            .regions
+            .run(first, most, |entry| entry.state == State::Blank);
+        self.streams.asked(run);
+        let mut shared = Vec::new();
+        let mut open = Vec::new();
+        for page in run.pages() {
+            view.fill(page, None);
+            let is_shared = self.copies.any(page);
+            let list = if is_shared { &mut shared } else { &mut open };
+            list.push(page);
+            self.set_state(
+                page,
+                if is_shared {
+                    State::Shared
+                } else {
+                    State::Open
+                },
+            );
+        }
+        for (pages, access) in [(shared, Access::Read), (open, Access::Write)] {
+            for run in PageRun::compact(pages) {
+                view.set_access(run, access);
+            }
+        }
+    }
+
+    /// Lets the program store to a page, and to those of its unit that are in the same state.
+    fn open(&mut self, page: PageNumber, state: State, view: &mut impl View) {
+        let mut opened = Vec::new();
+        for page in self.regions.unit(page).pages() {
+            if self.regions.get(page).is_none_or(|e| e.state != state) {
+                continue;
+            }
+            opened.push(page);
+            let next = match state {
+                State::Clean => {
+                    view.keep_twin(page);
+                    State::Dirty
+                }
+                _ if self.copies.any(page) => State::Written,
+                _ => State::Open,
+            };
+            if next != State::Open {
+                self.published.note(page);
+            }
+            self.set_state(page, next);
+        }
+        for run in PageRun::compact(opened) {
+            view.set_access(run, Access::Write);
+        }
+    }
+}
+
+/// Page `at` of many; nothing if they are all zero.
+fn page_at(bytes: &[u8], at: usize) -> Option<&PageBytes> {
+    bytes.get(at * PAGE_BYTES..)?.first_chunk()
+}

@@ -1,0 +1,165 @@
+//! What a home, or a manager of homes, answers.
+
+use bytes::{Bytes, BytesMut};
+use plurix_wire::message::PageRun;
+use plurix_wire::message::peer::{Changes, Home, Pages, SERVED_PAGES_MAX, ToPeer};
+use plurix_wire::{Interval, PAGE_BYTES, PageNumber, Rank};
+
+use super::regions::{Entry, State};
+use super::{Access, Error, Member, View};
+
+impl Member {
+    /// Gives pages that have no home to whoever asks first.
+    pub(super) fn claim(&mut self, from: Rank, run: PageRun) -> Result<(), Error> {
+        for page in run.pages() {
+            if self.regions.manager(page) != Some(self.rank) {
+                return Err(Error::Violation(
+                    from,
+                    "a claim of what is managed elsewhere",
+                ));
+            }
+        }
+        let homes = self.give_homes(from, run);
+        self.tell(from, ToPeer::Claimed(homes));
+        Ok(())
+    }
+
+    pub(super) fn give_homes(&mut self, to: Rank, run: PageRun) -> Vec<Home> {
+        let mut homes: Vec<Home> = Vec::new();
+        for page in run.pages() {
+            let entry = self.regions.get_mut(page).expect("managed here");
+            let rank = entry.home().unwrap_or(to);
+            entry.set_home(rank);
+            match homes.last_mut() {
+                Some(home) if home.rank == rank => home.run.count += 1,
+                _ => homes.push(Home {
+                    run: PageRun {
+                        first: page,
+                        count: 1,
+                    },
+                    rank,
+                }),
+            }
+        }
+        homes
+    }
+
+    /// Somebody wants pages that are kept here.
+    pub(super) fn fetch(
+        &mut self,
+        from: Rank,
+        interval: Interval,
+        run: PageRun,
+        view: &mut impl View,
+    ) -> Result<(), Error> {
+        // Its manager may have told the sender that they are kept here, and this station not yet.
+        let is_claimed = |page| {
+            let entry = self.regions.get(page);
+            entry.is_none_or(|e| e.home().is_some() || e.state == State::Void)
+        };
+        if interval == self.interval && run.pages().all(is_claimed) {
+            return self.serve(from, run, view);
+        }
+        if interval < self.interval
+            || interval > self.interval.next()
+            || self.early.len() == EARLY_MAX
+        {
+            return Err(Error::Violation(from, "a fetch of another interval"));
+        }
+        self.early.push((from, interval, run));
+        Ok(())
+    }
+
+    /// Answers what came too early.
+    pub(super) fn serve_early(&mut self, view: &mut impl View) -> Result<(), Error> {
+        for (from, interval, run) in std::mem::take(&mut self.early) {
+            self.fetch(from, interval, run, view)?;
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, from: Rank, run: PageRun, view: &mut impl View) -> Result<(), Error> {
+        let mut closing = Vec::new();
+        for page in run.pages() {
+            match self.entry(from, page)?.state {
+                State::Open => closing.push(page),
+                state if state.is_home() => {}
+                _ => return Err(Error::Violation(from, "a fetch of what is kept elsewhere")),
+            }
+        }
+        for page in &closing {
+            self.set_state(*page, State::Shared);
+        }
+        // First nobody stores unseen, then the copy: what is stored later is told at the barrier.
+        for run in PageRun::compact(closing) {
+            view.set_access(run, Access::Read);
+        }
+        let mut page = run.first;
+        let mut left = run.count;
+        while left > 0 {
+            let is_blank = |entry: Entry| entry.state == State::Blank;
+            let blank = self.regions.get(page).is_some_and(is_blank);
+            let most = left.min(SERVED_PAGES_MAX);
+            let part = self.regions.run(page, most, |e| is_blank(e) == blank);
+            for page in part.pages() {
+                self.copies.add(page, from);
+            }
+            let bytes = if blank {
+                Bytes::new()
+            } else {
+                copy(part, view)
+            };
+            self.tell(from, ToPeer::Pages(Pages { run: part, bytes }));
+            left -= part.count;
+            page = PageNumber(page.0.wrapping_add(part.count));
+        }
+        Ok(())
+    }
+
+    /// Somebody has changed pages that are kept here.
+    pub(super) fn changes(
+        &mut self,
+        from: Rank,
+        changes: &Changes,
+        view: &mut impl View,
+    ) -> Result<(), Error> {
+        if changes.interval < self.interval || changes.interval > self.interval.next() {
+            return Err(Error::Violation(from, "changes of another interval"));
+        }
+        for diff in changes.diffs.pages() {
+            let page = diff.page();
+            match self.entry(from, page)?.state {
+                State::Blank => {
+                    view.fill(page, None);
+                    view.set_access(
+                        PageRun {
+                            first: page,
+                            count: 1,
+                        },
+                        Access::Read,
+                    );
+                    self.set_state(page, State::Shared);
+                }
+                state if state.is_home() => {}
+                _ => return Err(Error::Violation(from, "a change of what is kept elsewhere")),
+            }
+            view.apply(&diff);
+        }
+        let count = self.published.received(from);
+        self.tell(from, ToPeer::Applied(count));
+        self.try_release(view)
+    }
+}
+
+/// No member has more fetches under way than its read-ahead asks for; a bound for those that have
+/// gone mad.
+const EARLY_MAX: usize = 1 << 16;
+
+fn copy(run: PageRun, view: &impl View) -> Bytes {
+    let mut bytes = BytesMut::zeroed(run.count as usize * PAGE_BYTES);
+    let (pages, _) = bytes.as_chunks_mut::<PAGE_BYTES>();
+    for (page, into) in run.pages().zip(pages) {
+        view.copy_out(page, into);
+    }
+    bytes.freeze()
+}

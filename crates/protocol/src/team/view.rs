@@ -1,0 +1,41 @@
+//! What the protocol of weak pages asks of a station's memory.
+
+use plurix_wire::diff::{DiffsBuilder, PageDiff};
+use plurix_wire::message::PageRun;
+use plurix_wire::{PageBytes, PageNumber};
+
+/// What the program may do with a page without the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Access {
+    /// Nothing.
+    #[default]
+    None,
+    /// Load.
+    Read,
+    /// Load and store.
+    Write,
+}
+
+/// A station's memory of weak pages. The program may load and store all the time, as far as each
+/// page's [`Access`] lets it; what is done here is done beneath it.
+pub trait View {
+    /// Changes what the program may do with the pages of a run, all of which were
+    /// [filled](Self::fill).
+    fn set_access(&mut self, run: PageRun, access: Access);
+
+    /// Sets all bytes of a page with [`Access::None`], to zero if there are none.
+    fn fill(&mut self, page: PageNumber, bytes: Option<&PageBytes>);
+
+    /// Copies a page. Of bytes that the program is storing, either value may be found.
+    fn copy_out(&self, page: PageNumber, into: &mut PageBytes);
+
+    /// Keeps the bytes of a page that the program cannot store to.
+    fn keep_twin(&mut self, page: PageNumber);
+
+    /// Appends what has changed since [`keep_twin`](Self::keep_twin) in a page that the program
+    /// cannot store to, and forgets the twin; answers whether anything has.
+    fn take_diff(&mut self, page: PageNumber, into: &mut DiffsBuilder) -> bool;
+
+    /// Stores exactly the changed bytes of a page, whatever the program may do with it.
+    fn apply(&mut self, diff: &PageDiff<'_>);
+}
