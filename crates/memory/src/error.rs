@@ -5,6 +5,8 @@ use std::io;
 
 use plurix_wire::PageNumber;
 
+use crate::view::{LentRange, Mechanism, PageRun};
+
 /// Why memory could not be set up or written out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,6 +46,51 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A view cannot be set up by this mechanism.
+    #[error(
+        "cannot reserve {bytes} bytes for a view of shared pages by {mechanism}; \
+         check `ulimit -v`, `ulimit -f`, and what the sandbox of this process allows"
+    )]
+    View {
+        /// The size asked for, in bytes.
+        bytes: u64,
+        /// How pages were to be closed and opened.
+        mechanism: Mechanism,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel would not close or open pages of a view to the program. Those before them were.
+    #[error("cannot change the access to {run} of a view")]
+    Access {
+        /// The pages at fault.
+        run: PageRun,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The pages of a view differ in their access from one to the next more often than the kernel
+    /// keeps account of.
+    #[error(
+        "cannot change the access to {run} of a view: the process has too many mappings; \
+         raise vm.max_map_count, or allow it userfaultfd, which needs none"
+    )]
+    TooManyMappings {
+        /// The pages at fault.
+        run: PageRun,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// As many views as one process may have are served already.
+    #[error("{max} views of shared pages are in use in this process; drop one first")]
+    TooManyViews {
+        /// How many there may be.
+        max: usize,
+    },
+    /// Page faults cannot be caught, or have no stack to be handled on.
+    #[error("cannot catch page faults in this process")]
+    Faults {
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The process at the other end of a ring wrote what no ring of ours says.
     #[error("the peer damaged the memory that it shares with this process")]
     Ring,
@@ -55,7 +102,7 @@ pub enum Error {
     },
 }
 
-/// Why an access inside a transaction was refused. The heap is as it was before the access.
+/// Why an access was refused. The heap is as it was before the access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessError {
@@ -88,5 +135,19 @@ pub enum AccessError {
         first: u64,
         /// Heap offset of the one named later.
         second: u64,
+    },
+    /// Bytes that were to be lent are lent already, and one of both is to be written.
+    #[error("cannot lend {wanted}: {lent} is lent; drop that first, or ask for other bytes")]
+    Lent {
+        /// What was asked for.
+        wanted: LentRange,
+        /// What is lent and overlaps it.
+        lent: LentRange,
+    },
+    /// A page is not open for this access, and no page fault will say so: its view is emulated.
+    #[error("page {page} of an emulated view is not open for this access; open it, then repeat")]
+    Closed {
+        /// The first page of the access that is closed.
+        page: PageNumber,
     },
 }

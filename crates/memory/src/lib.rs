@@ -1,5 +1,6 @@
 //! One station's copy of the heap: its pages, which lines a transaction touched, the old bytes of
-//! what it changed, and the difference between the two. The only unsafe code of Plurix is here.
+//! what it changed, and the difference between the two; and its view of pages that programs share by
+//! plain loads and stores. The only unsafe code of Plurix is here.
 //!
 //! A checked transaction ([`HeapMemory`]) works *in place*. Each access tests a bit in a page table
 //! of ours, in nanoseconds and without a page fault:
@@ -43,6 +44,38 @@
 //! system's mappings by an ordinary allocation ([`HeapMemory::emulated`]). It is chosen at run time,
 //! because the simulator wants many small heaps in one process, and is the only one under Miri.
 //!
+//! # Shared pages under a program's own loads and stores
+//!
+//! A [`View`] is the memory of weak regions, where no transaction stands between the program and the
+//! bytes. It is mapped twice: the program works on one mapping, whose pages the protocol opens and
+//! closes, and the protocol on the other, the *alias*, which is always open. Touching what is closed
+//! raises a signal in the thread that does so, whose handler asks the protocol ([`Faults`]) and has
+//! the instruction tried again:
+//!
+//! ```text
+//!  load ──► page open? ──yes──► the byte            store ──► page open to stores? ──yes──► done
+//!             └─no─► trap ─► Faults::fault ─► fill, set_access(Read) ──► load again
+//!                                             keep_twin, set_access(Write) ──► store again
+//!  publish:   set_access(Read), diff against the twin ──► to the page's home, which applies it
+//!  refresh:   set_access(None) ──► the next load asks again
+//! ```
+//!
+//! 1. **References are lent by range.** [`ViewHandle::slice`] and [`ViewHandle::slice_mut`] are the only
+//!    way to one, and a registry of what is lent keeps two that disagree apart, across all threads of
+//!    the station.
+//! 2. **The protocol makes no reference into the program's mapping.** It reads and writes the alias by
+//!    atomic words, fills a page only while it is closed, and puts into an open one exactly the bytes
+//!    that another station changed, by byte or masked vector stores.
+//! 3. **What other stations change while bytes are lent** is excluded by the weak model, for programs
+//!    without data races that give slices back before they synchronise. That is the program's part.
+//! 4. **The handler runs at an instruction of the program**, never inside an allocator or under a lock
+//!    of ours, on a stack of its own ([`with_fault_stack`]). It saves the error number, unwinds into
+//!    nothing (a panic aborts), and passes on what is not of a view, so that a wild pointer ends the
+//!    process as it always did.
+//!
+//! Pages are closed by a userfaultfd or, where that is forbidden, by `mprotect` ([`Mechanism`]); an
+//! emulated view closes nothing and says so, for simulation and Miri.
+//!
 //! Apart from all this are [`MappedFile`], a page server's log segment written by stores, and
 //! [`Rings`], by which two processes of one host exchange bytes.
 
@@ -55,8 +88,13 @@ mod mapped_file;
 mod pages;
 mod ring;
 mod sys;
+mod view;
 
 pub use error::{AccessError, Error};
 pub use heap::HeapMemory;
 pub use mapped_file::MappedFile;
 pub use ring::{Rings, Wish};
+pub use view::{
+    Access, Exclusive, Faults, LentRange, Mechanism, PageRun, Shared, TrapFloor, View, ViewHandle,
+    with_fault_stack,
+};

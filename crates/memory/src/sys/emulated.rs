@@ -14,7 +14,10 @@ use std::ptr::NonNull;
 
 use plurix_wire::PAGE_BYTES;
 
-use super::Memory;
+use super::{Gate, Memory};
+use crate::view::Access;
+#[cfg(not(all(target_os = "linux", not(miri))))]
+use crate::view::Mechanism;
 
 /// Asked for at this alignment, zeroed memory comes from `calloc`, which leaves large blocks
 /// untouched; at a page's alignment the allocator would fill all of it with zeros.
@@ -81,6 +84,79 @@ impl Memory for Half {
     fn give_back(&mut self, _range: Range<usize>) -> bool {
         false
     }
+}
+
+/// A view's memory; nothing keeps the program from it but the view itself.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(super) fn view(bytes: usize, mechanism: Mechanism) -> io::Result<Box<dyn Gate>> {
+    match mechanism {
+        Mechanism::Emulated => emulated_view(bytes),
+        Mechanism::Userfault | Mechanism::Protection => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// That of an emulated view.
+pub(super) fn emulated_view(bytes: usize) -> io::Result<Box<dyn Gate>> {
+    Ok(Box::new(allocate(bytes)?))
+}
+
+impl Gate for Allocation {
+    fn program(&self) -> NonNull<u8> {
+        self.base()
+    }
+
+    fn alias(&self) -> NonNull<u8> {
+        self.base()
+    }
+
+    fn is_uniform(&self) -> bool {
+        true
+    }
+
+    fn change(&self, _range: Range<usize>, _from: Access, _to: Access) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn open(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _range: Range<usize>) -> bool {
+        false
+    }
+}
+
+/// No page faults are caught here.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(super) fn catch_faults(_serve: super::Serve) -> io::Result<()> {
+    Ok(())
+}
+
+/// Nor does anybody need a stack for them.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(crate) struct AlternateStack;
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+impl AlternateStack {
+    /// Does nothing.
+    pub(crate) fn install(_bytes: usize) -> io::Result<Self> {
+        Ok(Self)
+    }
+}
+
+/// Nor does anything trap.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(crate) struct TrapFloor;
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+impl TrapFloor {
+    /// Refuses.
+    pub(crate) fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Never called.
+    pub(crate) fn trap(&mut self) {}
 }
 
 /// The allocator refuses politely, so any size may be tried.

@@ -11,6 +11,7 @@
 )]
 
 mod emulated;
+mod gate;
 #[cfg(all(target_os = "linux", not(miri)))]
 mod linux;
 mod zeroed;
@@ -18,7 +19,7 @@ mod zeroed;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
@@ -26,6 +27,8 @@ use emulated as native;
 #[cfg(all(target_os = "linux", not(miri)))]
 use linux as native;
 
+pub(crate) use gate::{Gate, ViewMemory};
+pub(crate) use native::{AlternateStack, TrapFloor};
 pub(crate) use zeroed::ZeroedSlice;
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -38,6 +41,34 @@ pub(crate) enum Backend {
     Native,
     /// The allocator.
     Emulated,
+}
+
+/// How a page fault that the kernel does not serve comes to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trap {
+    /// `SIGSEGV`: the mapping forbids the access.
+    Segment,
+    /// `SIGBUS`: a userfaultfd says so.
+    Bus,
+}
+
+/// Who serves a page fault: told the address, and whether it was a store, where the processor tells.
+/// If it answers `true` the instruction is tried again, else the fault is treated as if nobody had
+/// been asked.
+pub(crate) type Serve = fn(Trap, usize, Option<bool>) -> bool;
+
+/// Asks `serve` at each page fault of this process that the kernel does not serve. To be called once.
+pub(crate) fn catch_faults(serve: Serve) -> io::Result<()> {
+    native::catch_faults(serve)
+}
+
+/// Ends the process where no code of others may run.
+pub(crate) fn abort(why: &str) -> ! {
+    // SAFETY: if standard error is closed, nothing is written.
+    let standard_error = unsafe { BorrowedFd::borrow_raw(2) };
+    // If nobody can be told, it ends as well.
+    let _ = rustix::io::write(standard_error, why.as_bytes());
+    std::process::abort()
 }
 
 /// Owns one range of memory and releases it when dropped.

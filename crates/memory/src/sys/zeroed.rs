@@ -20,6 +20,9 @@ pub(crate) struct ZeroedSlice<T> {
     elements: PhantomData<T>,
 }
 
+// SAFETY: a shared slice only lends its elements, and `T` may be shared.
+unsafe impl<T: Sync> Sync for ZeroedSlice<T> {}
+
 impl<T: FromZeros> ZeroedSlice<T> {
     /// A slice of `length` zeroed elements.
     pub(crate) fn new(backend: Backend, length: usize) -> io::Result<Self> {
