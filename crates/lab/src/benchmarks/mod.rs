@@ -7,6 +7,7 @@ mod checkpoint;
 mod commit;
 mod counters;
 mod durable;
+mod fault_bare;
 mod miss;
 mod parts;
 mod postgres;
@@ -56,6 +57,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "rings",
         what: "a raw round trip through shared memory",
         run: rings::run,
+    },
+    Benchmark {
+        name: "fault-bare",
+        what: "page faults on a view of shared pages, by each mechanism, without a message",
+        run: fault_bare::run,
     },
     Benchmark {
         name: "sequencer",
