@@ -59,7 +59,7 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The kernel would not close or open pages of a view to the program. Those before them were.
+    /// The kernel would not open pages of a view to the program, or close them.
     #[error("cannot change the access to {run} of a view")]
     Access {
         /// The pages at fault.

@@ -248,7 +248,8 @@ impl View {
     /// the view is abandoned.
     ///
     /// # Errors
-    /// [`Error::Access`], or [`Error::TooManyMappings`]: the pages before the one named are changed.
+    /// [`Error::Access`], or [`Error::TooManyMappings`]: the pages before those named are changed, and
+    /// those named are closed, with all that was stored to them.
     ///
     /// # Panics
     /// If the run leaves the view.
@@ -430,27 +431,30 @@ impl Inner {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes pages from one access to another; answers the number of system calls.
+    /// Takes pages from one access to another; answers the number of system calls. If the kernel
+    /// refuses, it may have done a part, and all of them are closed.
     fn change(&self, pages: Range<usize>, from: Access, to: Access) -> Result<u64, Error> {
-        let changed = self
-            .memory
-            .gate()
-            .change(bytes_of(pages.clone()), from, to)
-            .map_err(|source| {
-                let run = PageRun::new(PageNumber(pages.start as u32), pages.len() as u32);
-                let is_full = source.kind() == io::ErrorKind::OutOfMemory;
-                if is_full && self.mechanism == Mechanism::Protection {
-                    Error::TooManyMappings { run, source }
-                } else {
-                    Error::Access { run, source }
-                }
-            });
-        if changed.is_ok() {
-            for page in pages {
-                self.table[page].store(to as u8, Ordering::Release);
+        let gate = self.memory.gate();
+        let answer = gate.change(bytes_of(pages.clone()), from, to);
+        let closed = answer.is_err()
+            && gate
+                .change(bytes_of(pages.clone()), from, Access::None)
+                .is_ok();
+        if answer.is_ok() || closed {
+            let access = if closed { Access::None } else { to };
+            for page in pages.clone() {
+                self.table[page].store(access as u8, Ordering::Release);
             }
         }
-        changed
+        answer.map_err(|source| {
+            let run = PageRun::new(PageNumber(pages.start as u32), pages.len() as u32);
+            let is_full = source.kind() == io::ErrorKind::OutOfMemory;
+            if is_full && self.mechanism == Mechanism::Protection {
+                Error::TooManyMappings { run, source }
+            } else {
+                Error::Access { run, source }
+            }
+        })
     }
 
     /// Puts `page` back where the access to it suffices for `wants`; answers whether that was so.

@@ -54,11 +54,14 @@ impl TrapFloor {
     /// One trap and its return.
     #[inline]
     pub(crate) fn trap(&mut self) {
+        let closed = self.closed.pointer(0);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `mov al, [rdi]` of a closed page faults, and the handler skips its two bytes.
         unsafe {
-            asm!(".byte 0x8a, 0x07", in("rdi") self.closed.pointer(0), out("al") _, options(nostack));
+            asm!(".byte 0x8a, 0x07", in("rdi") closed, out("al") _, options(nostack));
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = closed;
     }
 }
 

@@ -250,12 +250,15 @@ impl Gate for Userfault {
     }
 
     fn renew(&self, range: Range<usize>, access: Access) -> io::Result<()> {
-        let mode = match access {
-            Access::None => return Ok(()),
-            Access::Read => CONTINUE_WP,
-            Access::Write => 0,
-        };
-        self.admit(range, mode, true).map(drop)
+        match access {
+            Access::None => Ok(()),
+            Access::Read => self.admit(range, CONTINUE_WP, true).map(drop),
+            Access::Write => {
+                self.admit(range.clone(), 0, true)?;
+                // A page that was there may have kept a mark, if the kernel once stopped half-way.
+                self.write_protect(range, 0).map(drop)
+            }
+        }
     }
 
     fn open(&self) -> io::Result<()> {
