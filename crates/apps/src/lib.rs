@@ -24,10 +24,12 @@
 pub mod app;
 pub mod bank;
 mod command;
+pub mod jacobi;
 mod local;
 mod output;
 pub mod raytrace;
 mod run;
+pub mod team;
 pub mod wordcount;
 
 pub use app::{App, AppError, Progress, Report};
