@@ -29,6 +29,7 @@ mod local;
 mod output;
 pub mod raytrace;
 mod run;
+pub mod sor;
 pub mod team;
 pub mod wordcount;
 

@@ -13,7 +13,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 pub use checksum::Checksum;
-pub(crate) use rows::{Border, RowBlocks};
+pub(crate) use rows::{Border, RowBlocks, Window};
 
 /// The part of `count` things that is for `worker`, of `workers`. The parts follow each other
 /// without gap, differ in length by one at most, and none is longer than one before it: if there are
