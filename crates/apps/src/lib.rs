@@ -26,6 +26,7 @@ pub mod bank;
 mod command;
 pub mod jacobi;
 mod local;
+pub mod matmul;
 mod output;
 pub mod raytrace;
 mod run;
