@@ -32,6 +32,7 @@ pub mod raytrace;
 mod run;
 pub mod sor;
 pub mod team;
+pub mod tsp;
 pub mod wordcount;
 
 pub use app::{App, AppError, Progress, Report};
