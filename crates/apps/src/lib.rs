@@ -31,6 +31,7 @@ mod output;
 pub mod raytrace;
 mod run;
 pub mod sor;
+pub mod sort;
 pub mod team;
 pub mod tsp;
 pub mod wordcount;
