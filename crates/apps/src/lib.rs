@@ -16,6 +16,18 @@
 //!
 //! [`AppCommand`] names them for a command line; [`run_local`] runs one inside this process.
 //!
+//! Five more programs are for teams, whose workers share plain memory and meet at barriers. Of these
+//! there is the pure half, and the reference that any other way to run them is compared with: the
+//! same algorithm by the threads of one process.
+//!
+//! - [`jacobi`] and [`sor`]: a hot plate, by two classical iterations. Workers read what their
+//!   neighbours wrote in the phase before: they show what sharing at the edges costs.
+//! - [`matmul`]: a product of matrices, where one factor is read by everybody.
+//! - [`tsp`]: the shortest round trip. Its queue is under one lock: it shows what locks cost.
+//! - [`sort`]: sorts the numbers of a file. Everybody sends something to everybody once.
+//!
+//! [`team`] holds what they share.
+//!
 //! Same input, same output, bit for bit, on every machine: that is a rule for this crate, because
 //! work that is repeated after a crash must not be distinguishable from work that was not. Hence
 //! there is no randomness here but seeded generators, and no function of the platform's
