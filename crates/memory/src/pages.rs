@@ -1,10 +1,13 @@
-//! The heap as the protocol asks for it: `plurix-protocol` says what a station must be able to do
-//! with pages, and everybody who drives a station does it with this heap.
+//! The heap and the view as the protocol asks for them: `plurix-protocol` says what a station must be
+//! able to do with pages, and everybody who drives a station does it with these.
 
 use plurix_protocol::station::{Install, Pages};
+use plurix_protocol::team;
+use plurix_wire::diff::{DiffsBuilder, PageDiff};
+use plurix_wire::message::PageRun;
 use plurix_wire::{PageBytes, PageNumber, Section};
 
-use crate::HeapMemory;
+use crate::{HeapMemory, View};
 
 impl Install for HeapMemory {
     fn install(&self, page: PageNumber, bytes: &PageBytes) {
@@ -31,5 +34,36 @@ impl Pages for HeapMemory {
 
     fn rollback(&mut self) {
         self.rollback();
+    }
+}
+
+impl team::View for View {
+    fn set_access(&mut self, run: PageRun, access: team::Access) {
+        if let Err(error) = self.set_access(run, access) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    fn fill(&mut self, page: PageNumber, bytes: Option<&PageBytes>) {
+        self.fill(page, bytes);
+    }
+
+    fn copy_out(&self, page: PageNumber, into: &mut PageBytes) {
+        self.copy_out(page, into);
+    }
+
+    fn keep_twin(&mut self, page: PageNumber) {
+        self.keep_twin(page);
+    }
+
+    fn take_diff(&mut self, page: PageNumber, into: &mut DiffsBuilder) -> bool {
+        let before = into.encoded_bytes();
+        self.diff(page, into);
+        self.drop_twin(page);
+        into.encoded_bytes() > before
+    }
+
+    fn apply(&mut self, diff: &PageDiff<'_>) {
+        self.apply(diff);
     }
 }

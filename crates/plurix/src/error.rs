@@ -7,6 +7,7 @@ pub use plurix_wire::message::SessionRefusal;
 use plurix_wire::{CommitNumber, Generation};
 
 use crate::net::handshake::ConnectError;
+use crate::team::TeamError;
 
 /// The result of what the library does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -206,6 +207,22 @@ pub enum ErrorKind {
         /// What the heap needs, in bytes.
         needed: u64,
     },
+    /// A part of a region was asked for that is not in it.
+    #[error("{start}..{end} leaves a region of {len} values")]
+    OutOfRegion {
+        /// The first value asked for.
+        start: usize,
+        /// The value behind the last one.
+        end: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// Another worker of this station has a slice with some of the same bytes.
+    #[error(transparent)]
+    Lent(AccessError),
+    /// A team cannot begin or go on.
+    #[error(transparent)]
+    Team(Box<TeamError>),
     /// The system refuses memory or threads.
     #[error("the system refuses: {0}")]
     System(Box<dyn std::error::Error + Send + Sync>),
@@ -241,9 +258,17 @@ impl From<AccessError> for ErrorKind {
             AccessError::OutOfBounds { offset, length } => Self::OutOfBounds { offset, length },
             AccessError::Misaligned { offset, align } => Self::Misaligned { offset, align },
             AccessError::Overlap { first, second } => Self::Overlap { first, second },
+            lent @ AccessError::Lent { .. } => Self::Lent(lent),
             // Missing pages are fetched before an access error is answered.
             _ => Self::Restart,
         }
+    }
+}
+
+impl From<TeamError> for Error {
+    #[cold]
+    fn from(error: TeamError) -> Self {
+        ErrorKind::Team(Box::new(error)).into()
     }
 }
 

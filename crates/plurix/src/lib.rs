@@ -41,6 +41,7 @@
 //! - [`Station`]: a member; [`Transaction`]: what a closure works with; [`Ptr`]: a pointer into the
 //!   heap; [`plain`](macro@plain): what may live there.
 //! - [`activity`]: tasks in the heap, run exactly once.
+//! - [`team`]: SPMD programs, which compute on weakly consistent memory by plain loads and stores.
 //! - [`outbox`]: what is told to the world outside, in order, and only when it is durable.
 //! - [`PageServer`]: orders commits and keeps them.
 //!
@@ -63,6 +64,7 @@ mod ptr;
 pub mod recovery;
 mod server;
 mod station;
+pub mod team;
 mod transaction;
 
 pub use admin::{CheckpointStatus, StationStatus, Status, checkpoint, shutdown, status};

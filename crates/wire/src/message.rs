@@ -5,6 +5,8 @@
 
 pub mod peer;
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +83,25 @@ pub struct PageRun {
     pub count: u32,
 }
 
+impl From<PageNumber> for PageRun {
+    fn from(page: PageNumber) -> Self {
+        Self::new(page, 1)
+    }
+}
+
+impl fmt::Display for PageRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pages from {}", self.count, self.first)
+    }
+}
+
 impl PageRun {
+    /// `count` pages from `first` on.
+    #[must_use]
+    pub fn new(first: PageNumber, count: u32) -> Self {
+        Self { first, count }
+    }
+
     /// The pages of the run; a run that would leave the largest heap ends there.
     pub fn pages(self) -> impl Iterator<Item = PageNumber> {
         let first = u64::from(self.first.0);

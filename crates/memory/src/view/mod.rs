@@ -33,7 +33,6 @@ mod faults;
 mod handle;
 mod lending;
 mod patch;
-mod run;
 mod stack;
 mod trap;
 
@@ -53,25 +52,14 @@ use faults::Registration;
 use lending::Lending;
 use patch::Patcher;
 
+pub use plurix_protocol::team::Access;
+pub use plurix_wire::message::PageRun;
+
 pub use faults::Faults;
 pub use handle::{Exclusive, Shared, ViewHandle};
 pub use lending::LentRange;
-pub use run::PageRun;
 pub use stack::with_fault_stack;
 pub use trap::TrapFloor;
-
-/// What the program may do with a page without a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[repr(u8)]
-pub enum Access {
-    /// Nothing.
-    #[default]
-    None,
-    /// Load.
-    Read,
-    /// Load and store.
-    Write,
-}
 
 /// How pages are closed to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,6 +94,8 @@ pub struct View {
     patcher: Patcher,
     system_calls: u64,
     why_not_userfault: Option<String>,
+    /// What the kernel refused the protocol, which cannot do anything about it.
+    pub(crate) failure: Option<Error>,
 }
 
 /// What both sides, and the handler of faults, share.
@@ -178,6 +168,7 @@ impl View {
             patcher: Patcher::detect(),
             system_calls: 0,
             why_not_userfault: None,
+            failure: None,
         })
     }
 
@@ -232,6 +223,12 @@ impl View {
         };
         registration.ask(Some(faults));
         Ok(())
+    }
+
+    /// What the kernel refused the protocol since this was last asked: pages are closed that should be
+    /// open, and the team cannot go on.
+    pub fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
     }
 
     /// What the program may do with `page`.

@@ -10,6 +10,7 @@ use super::queue::{self, Found};
 use super::{Activity, Claim, Done, Progress, Registered, Work, fingerprint};
 use crate::error::{ErrorKind, Result};
 use crate::station::Station;
+use crate::team::{Program, Report, TeamOptions};
 use crate::transaction::Transaction;
 
 /// A station without work looks again after this long even if it heard nothing.
@@ -26,6 +27,18 @@ impl<A: Activity> Work<'_, A> {
         body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
     ) -> Result<R> {
         self.station.transaction(body)
+    }
+
+    /// Runs a program as one station of a team, each of whose stations runs such an activity.
+    ///
+    /// # Errors
+    /// As [`Station::run_team`].
+    pub fn run_team<P: Program>(
+        &mut self,
+        team: &TeamOptions,
+        program: &P,
+    ) -> Result<Report<P::Output>> {
+        self.station.run_team(team, program)
     }
 
     /// The number of the station that runs it.

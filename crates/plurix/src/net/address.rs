@@ -1,7 +1,8 @@
 //! Where a page server listens: a Unix socket on this machine, or a TCP address.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -42,6 +43,20 @@ impl Address {
         }
         candidates.push(self.clone());
         candidates
+    }
+
+    /// The address of this machine in the network by which `self` is reached.
+    pub(crate) fn own_host(&self) -> io::Result<IpAddr> {
+        let Self::Tcp(text) = self else {
+            return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        };
+        // To connect a socket of datagrams sends nothing, and chooses the way.
+        let socket = match text.to_socket_addrs()?.next() {
+            Some(SocketAddr::V6(_)) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
+            _ => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+        };
+        socket.connect(text)?;
+        Ok(socket.local_addr()?.ip())
     }
 
     /// Whether only this machine can reach the address.

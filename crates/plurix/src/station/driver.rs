@@ -92,6 +92,11 @@ impl Driver {
         &self.options
     }
 
+    /// The cluster that it is connected to, or was last.
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.cluster.unwrap_or_default()
+    }
+
     /// Raise it to make whoever waits, now or later, stop waiting.
     pub(crate) fn interrupt(&self) -> Arc<Flag> {
         Arc::clone(&self.interrupt)

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use plurix_memory::HeapMemory;
 use plurix_protocol::station::State;
-use plurix_wire::{CommitNumber, Generation, Incarnation};
+use plurix_wire::{ClusterId, CommitNumber, Generation, Incarnation};
 
 use crate::activity::{Claim, Registry};
 use crate::error::{ErrorKind, Result};
@@ -40,6 +40,8 @@ pub struct Station {
     pub(crate) statistics: Statistics,
     /// State of the back-off's random numbers.
     pub(crate) dice: u64,
+    /// Where it found the page server; not known on a simulated host.
+    pub(crate) reached: Option<Address>,
 }
 
 /// What a station has done.
@@ -103,7 +105,9 @@ impl Station {
     /// station, [`ErrorKind::Reservation`] if this process cannot map the heap.
     pub fn join(address: &Address, options: Options) -> Result<Self> {
         let system = System::new(address.clone(), options.clone());
-        Self::join_on(Box::new(system), options)
+        let mut station = Self::join_on(Box::new(system), options)?;
+        station.reached = Some(address.clone());
+        Ok(station)
     }
 
     /// Joins the cluster whose page server `host` connects to. For simulators; programs
@@ -146,6 +150,7 @@ impl Station {
             claim: None,
             statistics: Statistics::default(),
             dice,
+            reached: None,
         };
         station.open_heap()?;
         Ok(station)
@@ -177,6 +182,16 @@ impl Station {
     #[must_use]
     pub fn snapshot(&self) -> CommitNumber {
         self.shared.driver().machine.snapshot()
+    }
+
+    /// The cluster that it has joined.
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.shared.driver().cluster()
+    }
+
+    /// Size of the heap, in bytes.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.pages.len()
     }
 
     /// The generation of the heap that its commit numbers belong to: raised when answered commits

@@ -81,9 +81,9 @@ pub enum Error {
     /// A member broke the protocol, or is of another version.
     #[error("{0} sent what it must not: {1}; are all stations of one version?")]
     Violation(Rank, &'static str),
-    /// A member has left.
-    #[error("{0} has left the team")]
-    Left(Rank),
+    /// A member has given the team up.
+    #[error("{0} has given the team up; what it reports says why")]
+    GivenUp(Rank),
 }
 
 /// Wishes and bounds of a member.
@@ -123,6 +123,8 @@ pub struct Member {
     coordinator: Option<Coordinator>,
     /// Pages whose homes or bytes have been asked for.
     asked: u64,
+    /// Who needs nothing of this station any more.
+    left: u64,
     /// Fetches of an interval that has not begun here, or of pages that are not known to be kept here.
     early: Vec<(Rank, Interval, PageRun)>,
     /// What it says to itself.
@@ -155,6 +157,7 @@ impl Member {
             counters: Counters::default(),
             coordinator: (rank == COORDINATOR).then(|| Coordinator::new(size)),
             asked: 0,
+            left: 0,
             early: Vec::new(),
             inbox: VecDeque::new(),
             out: VecDeque::new(),
@@ -199,6 +202,29 @@ impl Member {
         self.settle(view)
     }
 
+    /// The team is done, as all its members know: nothing more is asked of others.
+    pub fn leave(&mut self) {
+        self.tell_all(&ToPeer::Leave);
+    }
+
+    /// This station cannot go on, and so the team cannot.
+    pub fn give_up(&mut self) {
+        self.tell_all(&ToPeer::GiveUp);
+    }
+
+    /// Whether a member needs nothing of this station any more; its connection may end.
+    #[must_use]
+    pub fn has_left(&self, rank: Rank) -> bool {
+        self.left >> rank.0 & 1 == 1
+    }
+
+    fn tell_all(&mut self, message: &ToPeer) {
+        let own = self.rank;
+        for rank in (0..self.size).map(Rank).filter(|rank| *rank != own) {
+            self.tell(rank, message.clone());
+        }
+    }
+
     /// Hears what it says to itself.
     fn settle(&mut self, view: &mut impl View) -> Result<(), Error> {
         while let Some(message) = self.inbox.pop_front() {
@@ -233,7 +259,11 @@ impl Member {
                 Ok(())
             }),
             ToPeer::Added { counter: _, before } => self.added(from, before),
-            ToPeer::Leave => Err(Error::Left(from)),
+            ToPeer::Leave => {
+                self.left |= 1 << from.0;
+                Ok(())
+            }
+            ToPeer::GiveUp => Err(Error::GivenUp(from)),
         }
     }
 

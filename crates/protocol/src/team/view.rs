@@ -6,6 +6,7 @@ use plurix_wire::{PageBytes, PageNumber};
 
 /// What the program may do with a page without the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
 pub enum Access {
     /// Nothing.
     #[default]

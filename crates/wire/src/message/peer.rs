@@ -18,6 +18,22 @@ pub const SERVED_PAGES_MAX: u32 = 256;
 /// Most stations in a team: a set of them is one 64-bit mask.
 pub const TEAM_MAX: u16 = 64;
 
+/// The first words of a station that connects to another of its team, once hands are shaken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Introduction {
+    /// What names the team: it follows from the lives of all its stations.
+    pub team: u64,
+    /// The sender's place in it.
+    pub rank: Rank,
+}
+
+/// Whether the station that was introduced to belongs to the same team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Acknowledgement(pub bool);
+
+impl Message for Introduction {}
+impl Message for Acknowledgement {}
+
 /// From one station of a team to another.
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum ToPeer {
@@ -78,8 +94,10 @@ pub enum ToPeer {
         /// Its value.
         before: u64,
     },
-    /// The sender ends in order, or gives the team up.
+    /// The sender needs nothing of the receiver any more, and will not be asked for anything.
     Leave,
+    /// The sender gives the team up.
+    GiveUp,
 }
 
 /// The home of a run of pages.

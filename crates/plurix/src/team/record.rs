@@ -1,0 +1,148 @@
+//! A team as the heap has it: who belongs to it and where they listen, and its regions.
+
+use plurix_wire::Incarnation;
+use plurix_wire::message::peer::TEAM_MAX;
+use zerocopy::FromZeros;
+
+use super::TeamError;
+use super::region::RegionRecord;
+use crate::error::{ErrorKind, Result};
+use crate::net::Address;
+use crate::ptr::Ptr;
+use crate::station::Station;
+use crate::transaction::Transaction;
+
+/// The longest address that a member can have, in bytes: a Unix socket's path has no more.
+const ADDRESS_BYTES_MAX: usize = 112;
+/// Most regions of a team.
+pub(super) const REGIONS_MAX: usize = 64;
+/// The names of teams begin so among the roots of a heap.
+const PREFIX: &str = "team/";
+
+/// One member.
+#[plurix::plain]
+struct Slot {
+    /// Which life; zero for none.
+    incarnation: u64,
+    address_bytes: u64,
+    address: [u8; ADDRESS_BYTES_MAX],
+}
+
+/// A team.
+#[plurix::plain]
+struct Record {
+    size: u64,
+    /// How many regions it has; none before setup.
+    regions: u64,
+    /// Setup has been done.
+    is_set_up: u64,
+    slots: [Slot; TEAM_MAX as usize],
+    region: [RegionRecord; REGIONS_MAX],
+}
+
+/// A team all of whose members live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Formation {
+    pub(super) rank: u16,
+    /// Names this formation: it follows from the lives of its members.
+    pub(super) key: u64,
+    pub(super) addresses: Vec<Address>,
+}
+
+/// Enters this station into the team, in the place of one that is dead or missing, and answers who is
+/// in it once it is complete.
+pub(super) fn enlist(
+    station: &mut Station,
+    name: &str,
+    size: u16,
+    address: &Address,
+) -> Result<Option<Formation>> {
+    let text = address.to_string();
+    if text.len() > ADDRESS_BYTES_MAX {
+        return Err(TeamError::LongAddress(text).into());
+    }
+    station.transaction(|tx| {
+        let record = find(tx, name, size)?;
+        let slots = usize::from(size);
+        let own = tx.incarnation.0;
+        let found = tx.get(record)?;
+        if found.size != u64::from(size) {
+            let (found, wanted) = (found.size as u16, size);
+            return Err(TeamError::OtherSize { found, wanted }.into());
+        }
+        let lives: Vec<u64> = found.slots[..slots]
+            .iter()
+            .map(|slot| slot.incarnation)
+            .collect();
+        let is_alive = |life: u64| life != 0 && tx.is_alive(Incarnation(life));
+        let place = lives.iter().position(|life| *life == own);
+        let free = || lives.iter().position(|life| !is_alive(*life));
+        let Some(rank) = place.or_else(free) else {
+            return Err(TeamError::Full(size).into());
+        };
+        if place.is_none() {
+            let mut slot = Slot::new_zeroed();
+            slot.incarnation = own;
+            slot.address_bytes = text.len() as u64;
+            slot.address[..text.len()].copy_from_slice(text.as_bytes());
+            tx.get_mut(record)?.slots[rank] = slot;
+            // Others may see it when this has happened.
+            return Ok(None);
+        }
+        if !lives.iter().all(|life| is_alive(*life)) {
+            return Ok(None);
+        }
+        let addresses = tx.get(record)?.slots[..slots].iter().map(address_of);
+        let addresses = addresses.collect::<Result<_>>()?;
+        let key = lives.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, life| {
+            (hash ^ life).wrapping_mul(0x0100_0000_01b3)
+        });
+        let rank = rank as u16;
+        Ok(Some(Formation {
+            rank,
+            key,
+            addresses,
+        }))
+    })
+}
+
+/// The team's record, which the first member makes.
+fn find(tx: &mut Transaction<'_>, name: &str, size: u16) -> Result<Ptr<Record>> {
+    let root = format!("{PREFIX}{name}");
+    match tx.root(&root) {
+        Err(error) if matches!(error.kind(), ErrorKind::NoSuchRoot(_)) => {
+            let mut record = Record::new_zeroed();
+            record.size = u64::from(size);
+            let record = tx.alloc(record)?;
+            tx.set_root(&root, record)?;
+            Ok(record)
+        }
+        found => found,
+    }
+}
+
+fn address_of(slot: &Slot) -> Result<Address> {
+    let bytes = slot.address.get(..slot.address_bytes as usize);
+    let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let address = text.and_then(|text| text.parse().ok());
+    address.ok_or_else(|| ErrorKind::Corrupt { what: "team" }.into())
+}
+
+/// The regions of a team, if it is set up.
+pub(super) fn regions(tx: &Transaction<'_>, name: &str) -> Result<Option<Vec<RegionRecord>>> {
+    let record = tx.root::<Record>(&format!("{PREFIX}{name}"))?;
+    let record = tx.get(record)?;
+    let regions = record.region.get(..record.regions as usize);
+    let regions = regions.ok_or(ErrorKind::Corrupt { what: "team" })?;
+    Ok((record.is_set_up == 1).then(|| regions.to_vec()))
+}
+
+/// Writes down the regions of a team, which is set up by that.
+pub(super) fn set_up(tx: &mut Transaction<'_>, name: &str, regions: &[RegionRecord]) -> Result<()> {
+    let record = tx.root::<Record>(&format!("{PREFIX}{name}"))?;
+    let record = tx.get_mut(record)?;
+    record.region[..regions.len()].copy_from_slice(regions);
+    record.regions = regions.len() as u64;
+    record.is_set_up = 1;
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! A station's life in a team: it meets the others, lays the program's data out, lets its workers run
+//! phase after phase, and begins anew with a new team when a member is lost.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use plurix_memory::{Access, Faults, Mechanism, with_fault_stack};
+use plurix_wire::message::peer::TEAM_MAX;
+use plurix_wire::{PageNumber, Rank};
+
+use super::engine::{Counts, Engine};
+use super::{Program, Setup, TeamError, TeamOptions, Turn, Worker, form, record};
+use crate::error::{ErrorKind, Result};
+use crate::net::Address;
+use crate::station::{Options, Station};
+
+/// What became of a team, as one station sees it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report<T> {
+    /// What each worker of this station answered.
+    pub outputs: Vec<T>,
+    /// This station's place.
+    pub rank: u16,
+    /// Phases run.
+    pub phases: u64,
+    /// From the first phase to the last barrier.
+    pub elapsed: Duration,
+    /// What each worker waited at barriers and for locks.
+    pub waited: Vec<Duration>,
+    /// What the station did for that.
+    pub counts: Counts,
+    /// How page faults were noticed.
+    pub mechanism: Mechanism,
+    /// How often the team has begun again because a member was lost.
+    pub restarts: u32,
+}
+
+/// Joins the cluster at `address` and runs the program as one station of a team, until all are done.
+///
+/// # Errors
+/// Those of [`Station::join`] and [`Station::run_team`].
+pub fn run<P: Program>(
+    address: &Address,
+    options: Options,
+    team: &TeamOptions,
+    program: &P,
+) -> Result<Report<P::Output>> {
+    Station::join(address, options)?.run_team(team, program)
+}
+
+impl Station {
+    /// Runs the program as one station of a team, until all are done. If another station of the team is
+    /// lost, all begin again from the first phase as soon as another one has taken its place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Team`] if the team cannot begin or go on; the first error that a worker of this
+    /// station answers; as [`transaction`](Self::transaction).
+    pub fn run_team<P: Program>(
+        &mut self,
+        team: &TeamOptions,
+        program: &P,
+    ) -> Result<Report<P::Output>> {
+        if team.stations == 0 || team.stations > TEAM_MAX || team.workers == 0 {
+            return Err(TeamError::Size.into());
+        }
+        let listener = form::listen(self, team)?;
+        let mut restarts = 0;
+        loop {
+            let engine = Arc::new(form::gather(self, team, &listener)?);
+            match live(self, &engine, team, program) {
+                Ok(report) => return Ok(Report { restarts, ..report }),
+                Err(error) if is_loss(&error) => restarts += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether a member was lost, so that another may take its place.
+fn is_loss(error: &crate::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Team(why) if matches!(**why, TeamError::Lost { .. }))
+}
+
+/// Lives in one formation of the team, while a thread looks after its connections.
+fn live<P: Program>(
+    station: &mut Station,
+    engine: &Arc<Engine>,
+    team: &TeamOptions,
+    program: &P,
+) -> Result<Report<P::Output>> {
+    let system = |error: Box<dyn std::error::Error + Send + Sync>| ErrorKind::System(error);
+    let handler = Arc::new(Handler(Arc::downgrade(engine)));
+    let noticed = engine.take().view.on_fault(handler);
+    noticed.map_err(|error| system(Box::new(error)))?;
+    let service = {
+        let engine = Arc::clone(engine);
+        let thread = std::thread::Builder::new().name("plurix-team".to_owned());
+        let spawned = thread.spawn(move || engine.serve());
+        spawned.map_err(|error| system(Box::new(error)))?
+    };
+    let answer = work(station, engine, team, program);
+    if let Err(error) = &answer {
+        let why = match error.kind() {
+            ErrorKind::Team(why) => (**why).clone(),
+            _ => TeamError::WorkerFailed,
+        };
+        engine.give_up(why);
+    }
+    engine.end();
+    // A panic there has been printed; there is nothing to add.
+    let _ = service.join();
+    answer
+}
+
+/// Sets the team up, if nobody has, and runs the workers of this station.
+fn work<P: Program>(
+    station: &mut Station,
+    engine: &Arc<Engine>,
+    team: &TeamOptions,
+    program: &P,
+) -> Result<Report<P::Output>> {
+    let data = lay_out(station, engine, team, program)?;
+    let (rank, handle) = {
+        let core = engine.take();
+        (core.member.rank().0, core.view.handle())
+    };
+    let crew = usize::from(team.workers);
+    let begin = Instant::now();
+    let ran: Vec<Result<Ran<P::Output>>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..crew)
+            .map(|at| {
+                let worker = Worker {
+                    engine,
+                    view: handle.clone(),
+                    index: usize::from(rank) * crew + at,
+                    count: usize::from(team.stations) * crew,
+                    crew: team.workers,
+                    waited: Duration::ZERO,
+                };
+                let data = &data;
+                scope.spawn(move || run_phases(program, worker, data))
+            })
+            .collect();
+        let joined = workers.into_iter().map(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        joined.collect()
+    });
+    let elapsed = begin.elapsed();
+    let mut report = Report {
+        outputs: Vec::new(),
+        rank,
+        phases: 0,
+        elapsed,
+        waited: Vec::new(),
+        counts: Counts::default(),
+        mechanism: engine.take().view.mechanism(),
+        restarts: 0,
+    };
+    let (fine, failed): (Vec<_>, Vec<_>) = ran.into_iter().partition(Result::is_ok);
+    if let Some(error) = cause(failed, engine) {
+        return Err(error);
+    }
+    for ran in fine.into_iter().flatten() {
+        report.outputs.push(ran.output);
+        report.waited.push(ran.waited);
+        report.phases = ran.phases;
+    }
+    leave(engine, team.stations)?;
+    report.counts = engine.take().counts;
+    Ok(report)
+}
+
+/// Why workers failed, if some did: all that follows from the end of the team has that for its cause.
+fn cause<T>(failed: Vec<Result<T>>, engine: &Engine) -> Option<crate::Error> {
+    let is_consequence = |error: &crate::Error| matches!(error.kind(), ErrorKind::Team(why) if matches!(**why, TeamError::WorkerFailed));
+    let mut errors: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
+    match engine.take().failure() {
+        Some(why) if !matches!(why, TeamError::WorkerFailed) => Some(why.clone().into()),
+        _ => {
+            errors.sort_by_key(is_consequence);
+            errors.into_iter().next()
+        }
+    }
+}
+
+/// Waits until nobody needs anything of this station any more.
+fn leave(engine: &Engine, size: u16) -> Result<()> {
+    let mut has_left = false;
+    engine.wait(|core| {
+        if !std::mem::replace(&mut has_left, true) {
+            core.member.leave();
+        }
+        let own = core.member.rank();
+        let mut others = (0..size).map(Rank).filter(|rank| *rank != own);
+        Ok(others.all(|rank| core.member.has_left(rank)).then_some(()))
+    })?;
+    Ok(())
+}
+
+/// What a worker comes to.
+struct Ran<T> {
+    output: T,
+    phases: u64,
+    waited: Duration,
+}
+
+/// One worker's life.
+fn run_phases<P: Program>(
+    program: &P,
+    mut worker: Worker<'_>,
+    data: &P::Data,
+) -> Result<Ran<P::Output>> {
+    let engine = worker.engine;
+    let lives = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        with_fault_stack(|| {
+            for phase in 0.. {
+                let turn = program.phase(&mut worker, data, phase)?;
+                let is_done = matches!(turn, Turn::Done(_));
+                let all = worker.gather(u64::from(is_done))?;
+                if all.iter().any(|done| *done != u64::from(is_done)) {
+                    return Err(TeamError::Disagreement.into());
+                }
+                if let Turn::Done(output) = turn {
+                    return Ok(Ran {
+                        output,
+                        phases: phase + 1,
+                        waited: worker.waited,
+                    });
+                }
+            }
+            unreachable!("there is always a next phase")
+        })
+    }));
+    let answer = match lives {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Err(ErrorKind::System(Box::new(error)).into()),
+        // Who runs on with rubbish after a member was lost may come to anything.
+        Err(_) if engine.take().failure().is_some() => Err(TeamError::WorkerFailed.into()),
+        Err(panic) => {
+            engine.give_up(TeamError::WorkerFailed);
+            std::panic::resume_unwind(panic);
+        }
+    };
+    if answer.is_err() {
+        // The others wait for this worker.
+        engine.give_up(TeamError::WorkerFailed);
+    }
+    answer
+}
+
+/// Lays the program's data out, unless that was done, and tells the protocol of its regions.
+fn lay_out<P: Program>(
+    station: &mut Station,
+    engine: &Engine,
+    team: &TeamOptions,
+    program: &P,
+) -> Result<P::Data> {
+    let name = &team.name;
+    let root = format!("data/{name}");
+    if engine.take().member.rank() == Rank(0) {
+        station.transaction(|tx| {
+            if record::regions(tx, name)?.is_some() {
+                return Ok(());
+            }
+            let mut setup = Setup {
+                tx,
+                regions: Vec::new(),
+            };
+            let data = program.setup(&mut setup)?;
+            let Setup { tx, regions } = setup;
+            let data = tx.alloc(data)?;
+            tx.set_root(&root, data)?;
+            record::set_up(tx, name, &regions)
+        })?;
+    }
+    meet(engine)?;
+    station.latest()?;
+    let (data, regions) = station.transaction(|tx| {
+        let regions = record::regions(tx, name)?;
+        let regions = regions.ok_or(ErrorKind::Corrupt { what: "team" })?;
+        Ok((*tx.get(tx.root::<P::Data>(&root)?)?, regions))
+    })?;
+    {
+        let mut core = engine.take();
+        let apart = regions
+            .iter()
+            .all(|region| core.member.add_region(region.protocol()));
+        if !apart {
+            return Err(ErrorKind::Corrupt { what: "team" }.into());
+        }
+    }
+    meet(engine)?;
+    Ok(data)
+}
+
+/// A barrier of stations, without their workers.
+fn meet(engine: &Engine) -> Result<()> {
+    let mut before = None;
+    engine.wait(|core| {
+        let interval = core.member.interval();
+        let before = match before {
+            Some(before) => before,
+            None => {
+                before = Some(interval);
+                core.member.arrive(None, &mut core.view)?;
+                interval
+            }
+        };
+        Ok((core.member.interval() > before).then_some(()))
+    })?;
+    Ok(())
+}
+
+/// Brings page faults of workers to the engine.
+struct Handler(Weak<Engine>);
+
+impl Faults for Handler {
+    fn fault(&self, page: PageNumber, wants: Access) {
+        if let Some(engine) = self.0.upgrade() {
+            // If the team cannot go on, the memory is open, and the worker finds out later.
+            let _ = engine.wait(|core| {
+                core.counts.faults += 1;
+                let ready = core.member.access(page, wants, &mut core.view)?;
+                Ok(ready.then_some(()))
+            });
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Teams whose stations are threads of this process, on real memory, page faults and connections.
+
+use std::sync::Mutex;
+
+use plurix::net::Address;
+use plurix::team::{
+    Mechanism, Placement, Program, Region, RegionOptions, Report, Setup, TeamError, TeamOptions,
+    Turn, Worker,
+};
+use plurix::{Cluster, ErrorKind, Options, Result};
+
+/// Runs all stations of a team in threads.
+fn run_all<P: Program>(
+    address: &Address,
+    options: &TeamOptions,
+    program: &P,
+) -> Vec<Result<Report<P::Output>>> {
+    std::thread::scope(|scope| {
+        let stations: Vec<_> = (0..options.stations)
+            .map(|_| {
+                scope.spawn(|| plurix::team::run(address, Options::default(), options, program))
+            })
+            .collect();
+        let joined = stations.into_iter().map(|station| station.join());
+        joined.map(|ran| ran.expect("no station panics")).collect()
+    })
+}
+
+fn outputs<T>(reports: Vec<Result<Report<T>>>) -> Vec<T> {
+    let mut reports: Vec<_> = reports
+        .into_iter()
+        .map(|report| report.expect("the team comes to its end"))
+        .collect();
+    reports.sort_by_key(|report| report.rank);
+    reports
+        .into_iter()
+        .flat_map(|report| report.outputs)
+        .collect()
+}
+
+/// Every way in which stations can be connected and faults be noticed.
+fn variants() -> Vec<(u16, u16, bool, Mechanism)> {
+    let mut variants = Vec::new();
+    for (stations, workers) in [(1, 1), (1, 3), (2, 1), (3, 2)] {
+        for shares_memory in [false, true] {
+            for mechanism in [Mechanism::Userfault, Mechanism::Protection] {
+                variants.push((stations, workers, shares_memory, mechanism));
+            }
+        }
+    }
+    variants
+}
+
+fn team(name: &str, variant: (u16, u16, bool, Mechanism)) -> TeamOptions {
+    let (stations, workers, shares_memory, mechanism) = variant;
+    let name = format!("{name}-{stations}-{workers}-{shares_memory}-{mechanism}");
+    let mut options = TeamOptions::new(&name).stations(stations).workers(workers);
+    options.shared_memory = shares_memory;
+    options.mechanism = Some(mechanism);
+    options
+}
+
+/// Numbers that each phase makes from their neighbours.
+struct Smooth {
+    len: usize,
+    phases: u64,
+    placement: Placement,
+}
+
+impl Smooth {
+    fn expected(&self) -> u64 {
+        let mut now: Vec<u64> = (0..self.len as u64).map(|at| at * at).collect();
+        for _ in 1..self.phases {
+            let at = |index: usize| now[index % self.len];
+            let next = (0..self.len).map(|i| {
+                at(i + self.len - 1)
+                    .wrapping_mul(3)
+                    .wrapping_add(at(i + 1))
+                    .wrapping_add(at(i))
+            });
+            now = next.collect();
+        }
+        now.iter().fold(0, |sum, value| sum.rotate_left(1) ^ value)
+    }
+}
+
+impl Program for Smooth {
+    type Data = [Region<u64>; 2];
+    type Output = u64;
+
+    fn setup(&self, setup: &mut Setup<'_, '_>) -> Result<[Region<u64>; 2]> {
+        let mut options = RegionOptions::default();
+        options.placement = self.placement;
+        let first = setup.region_with(self.len, &options)?;
+        options.unit_bytes = 16 << 10;
+        Ok([first, setup.region_with(self.len, &options)?])
+    }
+
+    fn phase(
+        &self,
+        worker: &mut Worker<'_>,
+        grids: &[Region<u64>; 2],
+        phase: u64,
+    ) -> Result<Turn<u64>> {
+        let part = worker.part(self.len);
+        let (from, to) = (grids[(phase as usize + 1) % 2], grids[phase as usize % 2]);
+        if phase == 0 {
+            let mut mine = worker.write(to, part.clone())?;
+            for (value, at) in mine.iter_mut().zip(part) {
+                *value = (at * at) as u64;
+            }
+            return Ok(Turn::Next);
+        }
+        if phase == self.phases {
+            let all = worker.read(from, 0..self.len)?;
+            let sum = all
+                .iter()
+                .fold(0, |sum: u64, value| sum.rotate_left(1) ^ value);
+            return Ok(Turn::Done(sum));
+        }
+        let old = worker.read(from, 0..self.len)?;
+        let mut mine = worker.write(to, part.clone())?;
+        for (value, i) in mine.iter_mut().zip(part) {
+            *value = old[(i + self.len - 1) % self.len]
+                .wrapping_mul(3)
+                .wrapping_add(old[(i + 1) % self.len])
+                .wrapping_add(old[i]);
+        }
+        Ok(Turn::Next)
+    }
+}
+
+#[test]
+fn every_worker_sees_what_all_have_written() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    for (at, variant) in variants().into_iter().enumerate() {
+        let placement = [
+            Placement::FirstTouch,
+            Placement::Block,
+            Placement::Cyclic(1),
+        ][at % 3];
+        let program = Smooth {
+            len: 5000,
+            phases: 7,
+            placement,
+        };
+        let options = team("smooth", variant);
+        let sums = outputs(run_all(cluster.address(), &options, &program));
+        assert_eq!(sums.len(), usize::from(variant.0 * variant.1));
+        assert!(
+            sums.iter().all(|sum| *sum == program.expected()),
+            "{variant:?}"
+        );
+    }
+}
+
+/// Workers that add to the same numbers under a lock, and to a counter without one.
+struct Counting {
+    rounds: u64,
+}
+
+impl Program for Counting {
+    type Data = Region<u64>;
+    type Output = (u64, Vec<u64>);
+
+    fn setup(&self, setup: &mut Setup<'_, '_>) -> Result<Region<u64>> {
+        setup.region(600)
+    }
+
+    fn phase(
+        &self,
+        worker: &mut Worker<'_>,
+        numbers: &Region<u64>,
+        _: u64,
+    ) -> Result<Turn<(u64, Vec<u64>)>> {
+        let mut drawn = Vec::new();
+        for round in 0..self.rounds {
+            let locked = worker.lock((round % 3) as u32)?;
+            // One page for all three locks.
+            let at = round as usize % 3;
+            locked.write(*numbers, at..at + 1)?[0] += 1;
+            drop(locked);
+            drawn.push(worker.fetch_add(1, 1)?);
+        }
+        worker.barrier()?;
+        let sum = worker.read(*numbers, 0..3)?.iter().sum();
+        Ok(Turn::Done((sum, drawn)))
+    }
+}
+
+#[test]
+fn locks_exclude_and_counters_count() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    for variant in variants() {
+        let program = Counting { rounds: 30 };
+        let options = team("counting", variant);
+        let ran = outputs(run_all(cluster.address(), &options, &program));
+        let total = ran.len() as u64 * program.rounds;
+        assert!(ran.iter().all(|(sum, _)| *sum == total), "{variant:?}");
+        let mut drawn: Vec<u64> = ran.into_iter().flat_map(|(_, drawn)| drawn).collect();
+        drawn.sort_unstable();
+        assert!(drawn.into_iter().eq(0..total), "{variant:?}");
+    }
+}
+
+/// Folds a float in the workers' order.
+struct Folding;
+
+impl Program for Folding {
+    type Data = u64;
+    type Output = f64;
+
+    fn setup(&self, _: &mut Setup<'_, '_>) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn phase(&self, worker: &mut Worker<'_>, _: &u64, _: u64) -> Result<Turn<f64>> {
+        let mine = 0.1_f64.powi(worker.index() as i32);
+        Ok(Turn::Done(worker.reduce(mine, |a, b| a * 0.3 + b)?))
+    }
+}
+
+#[test]
+fn a_reduction_has_the_same_bits_everywhere() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    let folded = |stations, workers| {
+        let name = format!("folding-{stations}");
+        let options = TeamOptions::new(&name).stations(stations).workers(workers);
+        outputs(run_all(cluster.address(), &options, &Folding))
+    };
+    let (one, three) = (folded(1, 6), folded(3, 2));
+    assert!(
+        one.iter()
+            .chain(&three)
+            .all(|result| result.to_bits() == one[0].to_bits())
+    );
+}
+
+/// Touches what another worker of the station has, or fails.
+struct Mistaken {
+    fails: bool,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Program for Mistaken {
+    type Data = Region<u32>;
+    type Output = ();
+
+    fn setup(&self, setup: &mut Setup<'_, '_>) -> Result<Region<u32>> {
+        setup.region(100)
+    }
+
+    fn phase(&self, worker: &mut Worker<'_>, data: &Region<u32>, _: u64) -> Result<Turn<()>> {
+        if worker.index() == 0 {
+            let one = worker.write(*data, 10..20)?;
+            let other = worker.read(*data, 19..30);
+            if self.fails {
+                other?;
+            } else if let Err(error) = other {
+                self.seen
+                    .lock()
+                    .expect("nobody panics")
+                    .push(error.to_string());
+            }
+            drop(one);
+        }
+        worker.barrier()?;
+        Ok(Turn::Done(()))
+    }
+}
+
+#[test]
+fn slices_that_overlap_are_refused_and_a_failure_ends_the_team() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    let program = Mistaken {
+        fails: false,
+        seen: Mutex::default(),
+    };
+    let options = TeamOptions::new("mistaken").stations(2);
+    outputs(run_all(cluster.address(), &options, &program));
+    assert_eq!(program.seen.lock().expect("nobody panics").len(), 1);
+
+    let program = Mistaken {
+        fails: true,
+        seen: Mutex::default(),
+    };
+    let options = TeamOptions::new("failing").stations(2).workers(2);
+    let ran = run_all(cluster.address(), &options, &program);
+    let errors: Vec<_> = ran
+        .into_iter()
+        .map(|ran| ran.expect_err("it failed"))
+        .collect();
+    let is_cause = |error: &&plurix::Error| matches!(error.kind(), ErrorKind::Lent(_));
+    assert_eq!(errors.iter().filter(is_cause).count(), 1, "{errors:?}");
+}
+
+#[test]
+fn what_cannot_be_a_team_is_refused() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    let run = |options: &TeamOptions| {
+        let ran = plurix::team::run(cluster.address(), Options::default(), options, &Folding);
+        match ran.expect_err("it is refused").into_kind() {
+            ErrorKind::Team(error) => *error,
+            other => panic!("{other}"),
+        }
+    };
+    let none = TeamOptions::new("none").stations(0);
+    assert!(matches!(run(&none), TeamError::Size));
+    let mut alone = TeamOptions::new("alone").stations(2);
+    alone.patience = std::time::Duration::from_millis(50);
+    assert!(matches!(run(&alone), TeamError::Absent(_)));
+    let other = TeamOptions::new("alone").stations(3);
+    assert!(matches!(
+        run(&other),
+        TeamError::OtherSize {
+            found: 2,
+            wanted: 3
+        }
+    ));
+}
