@@ -2,7 +2,7 @@
 //!
 //! # Why a plain `&T` into memory that others write is sound
 //!
-//! *Within this station*: references are made here alone, each of a range that [`Lending`] has
+//! *Within this station*: references are made here alone, each of a range that the registry `Lending` has
 //! granted: nobody of this station holds a `&mut T` into the bytes of any other reference, whatever
 //! thread they are of. A range comes back when its guard is dropped, and a guard borrows the handle,
 //! which keeps the mapping. Every byte is initialised (the memfd is zeros), any bytes are a valid
@@ -153,7 +153,7 @@ impl ViewHandle {
     }
 
     /// The program's address of byte `at`, for tests that race on purpose.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux", not(miri)))]
     pub(super) fn raw(&self, at: usize) -> *mut u8 {
         assert!(at < self.inner.memory.len());
         self.inner.memory.program(at)
