@@ -2,7 +2,7 @@
 //! a trap whose handler does nothing, which no fault can go below, and against the changes of access
 //! alone.
 
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result, ensure};
@@ -188,6 +188,10 @@ impl Bench {
                     } else {
                         black_box(*word);
                     }
+                    // Without a pause the processor runs ahead and remembers of pages to come that
+                    // they are closed, each of which then traps once more. A program that has work
+                    // to do in each page does not run that far ahead.
+                    spin_loop();
                 }
                 Ok::<_, anyhow::Error>(())
             })?;
