@@ -12,7 +12,7 @@ use plurix::{CheckpointOptions, Durability, Options, PageServer, ServerOptions, 
 use plurix_wire::PAGE_BYTES;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::benchmarks::{cells, recovery};
+use crate::benchmarks::{cells, recovery, team};
 use crate::echo;
 use crate::frames::Sizes;
 use crate::machine;
@@ -51,6 +51,9 @@ pub(crate) enum Role {
         #[arg(long)]
         join: Address,
     },
+    /// A station of a team, of which the other one takes the times.
+    #[command(hide = true)]
+    TeamAsked(team::Asked),
     /// A process that only says when it began.
     #[command(hide = true)]
     Nothing,
@@ -145,6 +148,7 @@ impl Role {
             Self::RedisIncrements(counting) => counting.run_redis_client(),
             Self::FirstCommit(first_commit) => first_commit.run(),
             Self::Sit { join } => recovery::silence::sit(&join),
+            Self::TeamAsked(asked) => asked.play(),
             Self::Nothing => {
                 println!("{}", monotonic_ns());
                 Ok(())

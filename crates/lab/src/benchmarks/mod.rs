@@ -17,6 +17,7 @@ mod replay;
 mod rings;
 mod sequencer;
 mod start;
+pub(crate) mod team;
 
 use anyhow::Result;
 
@@ -62,6 +63,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "fault-bare",
         what: "page faults on a view of shared pages, by each mechanism, without a message",
         run: fault_bare::run,
+    },
+    Benchmark {
+        name: "team",
+        what: "faults, barriers and locks of two stations of a team, against a raw round trip",
+        run: team::run,
     },
     Benchmark {
         name: "sequencer",

@@ -67,6 +67,8 @@ pub(crate) struct Spinner {
     /// Nothing is asked before this.
     rested: Instant,
     rest: Duration,
+    /// How long at most.
+    rest_max: Duration,
 }
 
 impl Spinner {
@@ -80,6 +82,16 @@ impl Spinner {
             lost: None,
             rested: now,
             rest: Duration::ZERO,
+            rest_max: REST_MAX,
+        }
+    }
+
+    /// One that never sleeps at once for longer than `most`: for waits that many answers come to, of
+    /// which each would be late.
+    pub(crate) fn resting_at_most(self, most: Duration) -> Self {
+        Self {
+            rest_max: most,
+            ..self
         }
     }
 
@@ -118,7 +130,7 @@ impl Spinner {
 
     /// From `now` on sleeps at once, for `least` or longer.
     fn sleep_from(&mut self, now: Instant, least: Duration) {
-        self.rest = (self.rest * 2).max(least).min(REST_MAX);
+        self.rest = (self.rest * 2).max(least).min(self.rest_max);
         self.rested = now + self.rest;
     }
 

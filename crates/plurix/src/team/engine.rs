@@ -7,11 +7,11 @@
 //! ```
 //!
 //! Whoever waits drives, as a station's program does. Those who compute are not disturbed: what others
-//! ask of this station meanwhile is the service's, which sleeps on the sockets. A socket that has woken it
-//! stays silent until it is armed again, by the service or by whoever had the baton then; so a worker that
-//! drives is not joined by a service that finds nothing to do.
+//! ask of this station meanwhile is the service's, which sleeps on the sockets. They are behind a gate: it
+//! is shut while a worker waits for an answer, for to wake the service as well would cost more than the
+//! answer, and it shuts itself when it has woken the service. Whoever puts the baton down opens it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use plurix_protocol::team::{Command, Member};
 use plurix_wire::Rank;
 use plurix_wire::message::peer::ToPeer;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
 
 use super::TeamError;
 use super::mesh::Links;
@@ -30,14 +30,19 @@ use crate::net::{Connection, GLANCES, NetError, Spinner};
 /// A worker that sleeps looks again after so long, whatever happens: for the end of the process behind a
 /// connection is noticed by the service, and nothing else wakes it if that has ended.
 const NAP: Duration = Duration::from_millis(100);
-/// What names the bell among the sockets.
-const BELL: u64 = u64::MAX;
+/// A worker that others have taken the processor from sleeps at once for no longer than this: it may be
+/// the one that answers for its station.
+const REST_MAX: Duration = Duration::from_millis(4);
+/// What the gate waits for once, when it is open.
+const OPEN: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 /// What a member consists of; whoever has the baton has all of it.
 pub(super) struct Core {
     pub(super) member: Member,
     pub(super) view: View,
     links: Links,
+    /// Connections that are watched for room as well, by rank.
+    full: u64,
     spinner: Spinner,
     failure: Option<TeamError>,
     /// Workers that sleep until somebody has driven.
@@ -77,10 +82,12 @@ pub(super) struct Engine {
     driven: Condvar,
     /// Who wants the baton now.
     wanting: AtomicUsize,
+    /// What is ready of the connections, by rank.
     sockets: OwnedFd,
+    /// Whether any of them is, if it is open, or the bell.
+    gate: OwnedFd,
+    is_open: AtomicBool,
     bell: OwnedFd,
-    /// Sockets that are silent since they have woken the service, by rank.
-    silent: Vec<AtomicBool>,
     is_over: AtomicBool,
 }
 
@@ -94,23 +101,25 @@ impl Engine {
         spin: Duration,
     ) -> std::io::Result<Self> {
         let sockets = epoll::create(CreateFlags::CLOEXEC)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&sockets, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
         for (rank, link) in links.iter().enumerate() {
             if let Some(link) = link {
                 let data = EventData::new_u64(rank as u64);
-                epoll::add(&sockets, link, data, EventFlags::IN | EventFlags::ONESHOT)?;
+                epoll::add(&sockets, link, data, EventFlags::IN)?;
                 // Both sides begin awake.
                 link.rouse();
             }
         }
-        let silent = links.iter().map(|_| AtomicBool::new(false)).collect();
+        let gate = epoll::create(CreateFlags::CLOEXEC)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&gate, &bell, EventData::new_u64(0), EventFlags::IN)?;
+        epoll::add(&gate, &sockets, EventData::new_u64(1), OPEN)?;
         Ok(Self {
             core: Mutex::new(Core {
                 member,
                 view,
                 links,
-                spinner: Spinner::new(spin, Instant::now()),
+                full: 0,
+                spinner: Spinner::new(spin, Instant::now()).resting_at_most(REST_MAX),
                 failure: None,
                 sleepers: 0,
                 roll: Roll::default(),
@@ -119,8 +128,9 @@ impl Engine {
             driven: Condvar::new(),
             wanting: AtomicUsize::new(0),
             sockets,
+            gate,
+            is_open: AtomicBool::new(true),
             bell,
-            silent,
             is_over: AtomicBool::new(false),
         })
     }
@@ -134,13 +144,13 @@ impl Engine {
         mut ready: impl FnMut(&mut Core) -> Result<Option<R>, TeamError>,
     ) -> Result<R, TeamError> {
         let mut core = self.take();
-        let begin = Instant::now();
-        let mut spin_end = core.spinner.until(begin);
+        let now = Instant::now();
+        let mut spin_end = core.spinner.until(now);
         loop {
             let answer = core.attempt(&mut ready);
             let flushed = core.flush();
             match (answer, flushed) {
-                (Ok(None), Ok(())) => {}
+                (Ok(None), Ok(())) => self.shut(&core),
                 (Err(error), _) | (Ok(_), Err(error)) => {
                     core.fail(error.clone());
                     self.driven.notify_all();
@@ -164,30 +174,27 @@ impl Engine {
                 std::thread::yield_now();
                 core = self.take();
             } else if Instant::now() >= spin_end || !core.spinner.offer() {
-                spin_end = begin;
                 core = self.sleep(core);
+                // Where something has come, more may follow.
+                let now = Instant::now();
+                spin_end = core.spinner.until(now);
             }
         }
     }
 
     /// What the service does: sleeps on the sockets and drives when something comes and nobody else does.
     pub(super) fn serve(&self) {
-        let mut events = Vec::with_capacity(self.silent.len() + 1);
+        let mut events = Vec::with_capacity(2);
         while !self.is_over.load(Ordering::Acquire) {
             events.clear();
             let buffer = rustix::buffer::spare_capacity(&mut events);
-            match epoll::wait(&self.sockets, buffer, None) {
+            match epoll::wait(&self.gate, buffer, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
-            for event in &events {
-                let rank = event.data.u64();
-                if let Some(silent) = self.silent.get(rank as usize) {
-                    silent.store(true, Ordering::Relaxed);
-                }
-            }
-            // Whoever has the baton arms the sockets when it puts it down; this one saw them fall silent
-            // before it looked whether somebody has it.
+            self.is_open.store(false, Ordering::Relaxed);
+            // Whoever has the baton opens the gate when it puts it down; here it was seen shut before it
+            // was looked whether somebody has it.
             fence(Ordering::SeqCst);
             let core = match self.core.try_lock() {
                 Ok(core) => core,
@@ -250,33 +257,36 @@ impl Engine {
                 break;
             }
         }
-        self.arm(&core);
+        self.open(&mut core);
         drop(core);
-        // The service may have seen a socket fall silent while the baton was held, and gone to sleep.
+        // The gate may have woken the service while the baton was held, which has gone to sleep again.
         fence(Ordering::SeqCst);
-        let is_silent = |silent: &AtomicBool| silent.load(Ordering::Relaxed);
-        if self.silent.iter().any(is_silent)
-            && let Ok(core) = self.core.try_lock()
+        if !self.is_open.load(Ordering::Relaxed)
+            && let Ok(mut core) = self.core.try_lock()
         {
-            self.arm(&core);
+            self.open(&mut core);
         }
     }
 
-    fn arm(&self, core: &Core) {
+    /// Lets the service be woken.
+    fn open(&self, core: &mut Core) {
         if core.failure.is_some() {
             return;
         }
-        for (rank, link) in core.links.iter().enumerate() {
-            let Some(link) = link else { continue };
-            let was_silent = self.silent[rank].swap(false, Ordering::Relaxed);
-            let is_full = link.interest().contains(rustix::event::PollFlags::OUT);
-            if was_silent || is_full {
-                let mut flags = EventFlags::IN | EventFlags::ONESHOT;
-                flags.set(EventFlags::OUT, is_full);
-                let data = EventData::new_u64(rank as u64);
-                // The descriptor is there as long as the link.
-                let _ = epoll::modify(&self.sockets, link.as_fd(), data, flags);
-            }
+        core.watch(&self.sockets);
+        if !self.is_open.swap(true, Ordering::Relaxed) {
+            // It was added when the engine was made.
+            let _ = epoll::modify(&self.gate, &self.sockets, EventData::new_u64(1), OPEN);
+        }
+    }
+
+    /// Lets the service sleep, while somebody waits for an answer. Through shared memory nothing comes
+    /// that could wake it.
+    fn shut(&self, core: &Core) {
+        let mut links = core.links.iter().flatten();
+        if !links.all(Connection::shares_memory) && self.is_open.swap(false, Ordering::Relaxed) {
+            let none = EventFlags::empty();
+            let _ = epoll::modify(&self.gate, &self.sockets, EventData::new_u64(1), none);
         }
     }
 
@@ -288,7 +298,7 @@ impl Engine {
             core.note(pumped);
             return core;
         }
-        self.arm(&core);
+        self.open(&mut core);
         core.sleepers += 1;
         let woken = self.driven.wait_timeout(core, NAP);
         let (mut core, _) = woken.unwrap_or_else(PoisonError::into_inner);
@@ -405,6 +415,22 @@ impl Core {
             self.failure = Some(error);
             // What cannot be opened faults again, and is told the same.
             let _ = self.view.abandon();
+        }
+    }
+
+    /// Watches those connections for room that want some.
+    fn watch(&mut self, sockets: &OwnedFd) {
+        for (rank, link) in self.links.iter().enumerate() {
+            let Some(link) = link else { continue };
+            let is_full = link.interest().contains(PollFlags::OUT);
+            if is_full != (self.full >> rank & 1 == 1) {
+                let mut flags = EventFlags::IN;
+                flags.set(EventFlags::OUT, is_full);
+                let data = EventData::new_u64(rank as u64);
+                // It was added when the engine was made, and is there as long as the link.
+                let _ = epoll::modify(sockets, link, data, flags);
+                self.full ^= 1 << rank;
+            }
         }
     }
 
