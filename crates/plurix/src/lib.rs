@@ -46,7 +46,8 @@
 //! - [`PageServer`]: orders commits and keeps them.
 //!
 //! Safe code that uses this crate cannot cause undefined behaviour, whatever other stations do; the
-//! argument is in `docs/safety.md`.
+//! argument is in `docs/safety.md`, with one exception: programs of [`team`]s that have data races between
+//! stations.
 
 extern crate self as plurix;
 
