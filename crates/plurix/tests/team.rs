@@ -203,6 +203,74 @@ fn locks_exclude_and_counters_count() {
     }
 }
 
+/// Workers that hand a page on by flags, and look at another one without any order.
+struct Relay {
+    rounds: u64,
+    /// Not among workers of one station, who must not look while one of them writes.
+    has_board: bool,
+}
+
+impl Program for Relay {
+    type Data = [Region<u64>; 2];
+    type Output = u64;
+
+    fn setup(&self, setup: &mut Setup<'_, '_>) -> Result<[Region<u64>; 2]> {
+        Ok([setup.region(512)?, setup.region(3000)?])
+    }
+
+    fn phase(
+        &self,
+        worker: &mut Worker<'_>,
+        [baton, board]: &[Region<u64>; 2],
+        phase: u64,
+    ) -> Result<Turn<u64>> {
+        let (own, count) = (worker.index() as u64, worker.count() as u64);
+        if phase == 1 {
+            let mut found = vec![0; 3000];
+            worker.read_into(*board, 0, &mut found)?;
+            let expected = if self.has_board { self.rounds } else { 0 };
+            assert!(found.iter().all(|value| *value == expected));
+            assert_eq!(worker.broadcast(0, 7 + own)?, 7);
+            return Ok(Turn::Done(worker.read(*baton, 0..1)?[0]));
+        }
+        for round in 0..self.rounds {
+            let turn = round * count + own;
+            worker.wait_raised(5, turn)?;
+            {
+                let mut word = worker.write(*baton, 0..1)?;
+                assert_eq!(word[0], turn, "what was written before the flag was raised");
+                word[0] += 1;
+            }
+            worker.raise(5, turn + 1)?;
+        }
+        // The last one writes the board, and all look until they see that.
+        if self.has_board && own == count - 1 {
+            let news = vec![self.rounds; 3000];
+            worker.write_from(*board, 0, &news)?;
+            worker.publish(*board, 0..3000)?;
+        }
+        while self.has_board && worker.read(*board, 2999..3000)?[0] != self.rounds {
+            worker.refresh(*board, 0..3000)?;
+        }
+        Ok(Turn::Next)
+    }
+}
+
+#[test]
+fn flags_order_what_was_written_before_them() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    for variant in variants() {
+        let program = Relay {
+            rounds: 10,
+            has_board: variant.1 == 1,
+        };
+        let options = team("relay", variant);
+        let ran = outputs(run_all(cluster.address(), &options, &program));
+        let turns = ran.len() as u64 * program.rounds;
+        assert!(ran.iter().all(|turn| *turn == turns), "{variant:?}");
+    }
+}
+
 /// Folds a float in the workers' order.
 struct Folding;
 

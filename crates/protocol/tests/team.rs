@@ -229,6 +229,43 @@ fn a_lock_stays_until_somebody_wants_it() {
     assert!(acquire(&mut team, 0));
 }
 
+#[test]
+fn who_waits_for_a_flag_sees_what_was_written_before_it() {
+    let flag = SyncId(4);
+    let mut team = Team::new(3, Placement::Block, 1);
+    // A copy that is out of date in time.
+    assert_eq!(team.load(2, P, 5), 0);
+    let is_raised = |team: &mut Team| {
+        let (member, view) = &mut team.stations[2];
+        member.is_raised(flag, 2, view).expect("the team goes on")
+    };
+    for value in 1..3 {
+        assert!(!is_raised(&mut team));
+        team.store(1, P, 5, value);
+        let (member, view) = &mut team.stations[1];
+        let raised = member.raise(flag, u64::from(value), view);
+        raised.expect("the team goes on");
+        while team.deliver(0) {}
+    }
+    assert!(is_raised(&mut team));
+    assert_eq!(team.load(2, P, 5), 2);
+}
+
+#[test]
+fn what_was_published_is_seen_after_a_refresh() {
+    let mut team = Team::new(2, Placement::Block, 1);
+    let run = PageRun::new(P, 1);
+    assert_eq!(team.load(1, P, 5), 0);
+    team.store(0, P, 5, 3);
+    assert_eq!(team.load(1, P, 5), 0);
+    team.store(1, P, 6, 4);
+    let (member, view) = &mut team.stations[1];
+    member.refresh_run(run, view).expect("the team goes on");
+    assert_eq!(team.load(1, P, 5), 3);
+    assert_eq!(team.load(1, P, 6), 4, "what was stored here is not lost");
+    assert_eq!(team.load(0, P, 6), 4);
+}
+
 /// What a worker does in one interval.
 #[derive(Debug, Clone)]
 enum Step {

@@ -93,7 +93,7 @@ number!(
     Interval(u64), "v"
 );
 number!(
-    /// A lock, event or counter of a team; programs choose the numbers.
+    /// A lock, flag or counter of a team; programs choose the numbers.
     SyncId(u32), "y"
 );
 

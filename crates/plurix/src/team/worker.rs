@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut, Range};
 use std::time::{Duration, Instant};
 
-use plurix_memory::{Exclusive, Shared, ViewHandle};
+use plurix_memory::{Access, Exclusive, Shared, ViewHandle};
 use plurix_wire::SyncId;
 
 use super::TeamError;
@@ -93,6 +93,116 @@ impl<'t> Worker<'t> {
             })?;
         }
         Ok(())
+    }
+
+    /// Copies part of a region, from value `start` on, as far as `into` is long. All pages are asked for
+    /// at once, which no page fault could do.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); if the team cannot go on.
+    pub fn read_into<T: Plain>(
+        &self,
+        region: Region<T>,
+        start: usize,
+        into: &mut [T],
+    ) -> Result<()> {
+        let range = start..start.saturating_add(into.len());
+        let part = self.read(region, range.clone())?;
+        self.open(region, &range, Access::Read)?;
+        into.copy_from_slice(&part);
+        Ok(())
+    }
+
+    /// Sets part of a region, from value `start` on, to the values of `from`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); if the team cannot go on.
+    pub fn write_from<T: Plain>(&self, region: Region<T>, start: usize, from: &[T]) -> Result<()> {
+        let range = start..start.saturating_add(from.len());
+        let mut part = self.write(region, range.clone())?;
+        self.open(region, &range, Access::Write)?;
+        part.copy_from_slice(from);
+        Ok(())
+    }
+
+    /// Waits until this worker can load from, or store to, part of a region without a page fault.
+    fn open<T: Plain>(&self, region: Region<T>, range: &Range<usize>, wants: Access) -> Result<()> {
+        if let Some(pages) = region.pages(range) {
+            self.engine.wait(|core| {
+                let is_ready = core.member.access_run(pages, wants, &mut core.view)?;
+                Ok(is_ready.then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends home what was stored to part of a region, and waits until it is there: from then on
+    /// whoever [refreshes](Self::refresh) it sees that. For programs that order their accesses
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfRegion`]; if the team cannot go on.
+    pub fn publish<T: Plain>(&mut self, region: Region<T>, range: Range<usize>) -> Result<()> {
+        locate(region, &range)?;
+        let mut pages = region.pages(&range);
+        self.engine.wait(|core| {
+            if let Some(pages) = pages.take() {
+                core.member.publish_run(pages, &mut core.view);
+            }
+            Ok(core.member.is_published().then_some(()))
+        })?;
+        Ok(())
+    }
+
+    /// Forgets what this station has copied of part of a region: what is read next is what is at home.
+    /// What was stored here and not published is sent home before.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn refresh<T: Plain>(&mut self, region: Region<T>, range: Range<usize>) -> Result<()> {
+        locate(region, &range)?;
+        if let Some(pages) = region.pages(&range) {
+            self.engine.wait(|core| {
+                core.member.refresh_run(pages, &mut core.view)?;
+                Ok(Some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Raises a flag of the team to `value`, if it is not as high already. Flags begin at zero; the
+    /// number is the program's choice.
+    ///
+    /// # Errors
+    /// If the team cannot go on.
+    pub fn raise(&mut self, flag: u32, value: u64) -> Result<()> {
+        Ok(self.engine.wait(|core| {
+            core.member.raise(SyncId(flag), value, &mut core.view)?;
+            Ok(Some(()))
+        })?)
+    }
+
+    /// Waits until a flag is `least` or higher, and then sees what whoever raised it had written before.
+    ///
+    /// # Errors
+    /// If the team cannot go on.
+    pub fn wait_raised(&mut self, flag: u32, least: u64) -> Result<()> {
+        let begin = Instant::now();
+        self.engine.wait(|core| {
+            let is_raised = core.member.is_raised(SyncId(flag), least, &mut core.view)?;
+            Ok(is_raised.then_some(()))
+        })?;
+        self.waited += begin.elapsed();
+        Ok(())
+    }
+
+    /// A barrier to which one worker brings a value, which all have afterwards.
+    ///
+    /// # Errors
+    /// If the team cannot go on.
+    pub fn broadcast<T: Plain>(&mut self, from: usize, value: T) -> Result<T> {
+        let values = self.gather(value)?;
+        Ok(*values.get(from).ok_or(TeamError::Disagreement)?)
     }
 
     /// Waits until all workers of the team have come here. Then everybody sees what anybody has

@@ -16,6 +16,7 @@ pub(super) struct Coordinator {
     interval: Interval,
     arrived: Vec<Option<Arrive>>,
     locks: BTreeMap<SyncId, Lock>,
+    flags: BTreeMap<SyncId, Flag>,
     counters: BTreeMap<SyncId, u64>,
     /// What was written since the last barrier, as far as was told by who handed back a lock or came
     /// to the next one.
@@ -31,12 +32,20 @@ struct Lock {
     queue: VecDeque<Rank>,
 }
 
+/// How high a flag is, and who waits for more.
+#[derive(Debug, Clone, Default)]
+struct Flag {
+    value: u64,
+    waiting: Vec<(Rank, u64)>,
+}
+
 impl Coordinator {
     pub(super) fn new(size: u16) -> Self {
         Self {
             interval: Interval(0),
             arrived: vec![None; usize::from(size)],
             locks: BTreeMap::new(),
+            flags: BTreeMap::new(),
             counters: BTreeMap::new(),
             log: Vec::new(),
             known: vec![0; usize::from(size)],
@@ -133,18 +142,64 @@ impl Coordinator {
     }
 
     fn grant(&mut self, to: Rank, id: SyncId, out: &mut Answers) {
-        let known = std::mem::replace(&mut self.known[usize::from(to.0)], self.log.len());
-        let others = self.log[known..].iter().filter(|(rank, _)| *rank != to);
-        let mut pages: Vec<PageNumber> = others.flat_map(|(_, run)| run.pages()).collect();
-        pages.sort_unstable();
-        pages.dedup();
-        let written = PageRun::compact(pages);
+        let written = self.news(to);
         out.push((to, ToPeer::Grant { lock: id, written }));
         let lock = self.locks.entry(id).or_default();
         lock.holder = Some(to);
         if !lock.queue.is_empty() {
             out.push((to, ToPeer::Revoke(id)));
         }
+    }
+
+    /// What others have written since `to` was last told.
+    fn news(&mut self, to: Rank) -> Vec<PageRun> {
+        let known = std::mem::replace(&mut self.known[usize::from(to.0)], self.log.len());
+        let others = self.log[known..].iter().filter(|(rank, _)| *rank != to);
+        let mut pages: Vec<PageNumber> = others.flat_map(|(_, run)| run.pages()).collect();
+        pages.sort_unstable();
+        pages.dedup();
+        PageRun::compact(pages)
+    }
+
+    /// Raises a flag.
+    pub(super) fn raise(
+        &mut self,
+        from: Rank,
+        id: SyncId,
+        value: u64,
+        written: &[PageRun],
+        out: &mut Answers,
+    ) {
+        self.log.extend(written.iter().map(|run| (from, *run)));
+        let flag = self.flags.entry(id).or_default();
+        flag.value = flag.value.max(value);
+        let value = flag.value;
+        let reached = |waiting: &mut (Rank, u64)| waiting.1 <= value;
+        let reached: Vec<_> = flag.waiting.extract_if(.., reached).collect();
+        for (rank, _) in reached {
+            self.tell_raised(rank, id, value, out);
+        }
+    }
+
+    /// A station waits for a flag.
+    pub(super) fn wait_for(&mut self, from: Rank, id: SyncId, least: u64, out: &mut Answers) {
+        let flag = self.flags.entry(id).or_default();
+        let value = flag.value;
+        if value >= least {
+            self.tell_raised(from, id, value, out);
+        } else {
+            flag.waiting.push((from, least));
+        }
+    }
+
+    fn tell_raised(&mut self, to: Rank, flag: SyncId, value: u64, out: &mut Answers) {
+        let written = self.news(to);
+        let message = ToPeer::Raised {
+            flag,
+            value,
+            written,
+        };
+        out.push((to, message));
     }
 
     /// Adds to a counter.

@@ -132,14 +132,11 @@ impl Member {
         lock.token = Token::Returning;
         lock.is_revoked = false;
         self.publish(Kept::Closed, |_| true, view);
-        self.hand_back_published();
+        self.tell_published();
     }
 
-    /// Hands back what waits for it, if all that was published is in its pages.
-    pub(super) fn hand_back_published(&mut self) {
-        if !self.published.is_applied() {
-            return;
-        }
+    /// Hands back the locks that wait for it.
+    pub(super) fn hand_back(&mut self) {
         let returning = |lock: &Lock| lock.token == Token::Returning;
         let locks = self.locks.0.iter_mut().filter(|(_, lock)| returning(lock));
         let ids: Vec<SyncId> = locks

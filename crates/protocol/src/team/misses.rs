@@ -51,6 +51,26 @@ impl Member {
         }
     }
 
+    /// The program wants to load from, or store to, all pages of a run; answers whether it can now.
+    /// Else it asks again when a message was [handled](Self::handle).
+    ///
+    /// # Errors
+    /// As [`access`](Self::access).
+    pub fn access_run(
+        &mut self,
+        run: PageRun,
+        wants: Access,
+        view: &mut impl View,
+    ) -> Result<bool, Error> {
+        self.prefetch(run);
+        self.settle(view)?;
+        let mut is_ready = true;
+        for page in run.pages() {
+            is_ready &= self.access(page, wants, view)?;
+        }
+        Ok(is_ready)
+    }
+
     /// Asks for those pages of a run that are not here, which will be needed.
     pub fn prefetch(&mut self, run: PageRun) {
         let mut page = u64::from(run.first.0);

@@ -34,6 +34,7 @@ mod barrier;
 mod coordinator;
 mod copies;
 mod counters;
+mod flags;
 mod locks;
 mod misses;
 mod publish;
@@ -54,6 +55,7 @@ use coordinator::Coordinator;
 use copies::Copies;
 use counters::Counters;
 pub use counters::Ticket;
+use flags::Flags;
 use locks::Locks;
 use publish::Published;
 pub use regions::{Placement, Region};
@@ -118,6 +120,7 @@ pub struct Member {
     published: Published,
     barrier: Barrier,
     locks: Locks,
+    flags: Flags,
     counters: Counters,
     /// At the first rank alone.
     coordinator: Option<Coordinator>,
@@ -154,6 +157,7 @@ impl Member {
             published: Published::new(size),
             barrier: Barrier::default(),
             locks: Locks::default(),
+            flags: Flags::default(),
             counters: Counters::default(),
             coordinator: (rank == COORDINATOR).then(|| Coordinator::new(size)),
             asked: 0,
@@ -254,6 +258,23 @@ impl Member {
             }),
             ToPeer::Revoke(lock) => self.revoke(from, lock, view),
             ToPeer::Grant { lock, written } => self.grant(from, lock, &written, view),
+            ToPeer::Raise {
+                flag,
+                value,
+                written,
+            } => self.coordinate(from, |coordinator, out| {
+                coordinator.raise(from, flag, value, &written, out);
+                Ok(())
+            }),
+            ToPeer::Await { flag, least } => self.coordinate(from, |coordinator, out| {
+                coordinator.wait_for(from, flag, least, out);
+                Ok(())
+            }),
+            ToPeer::Raised {
+                flag,
+                value,
+                written,
+            } => self.raised(from, flag, value, &written, view),
             ToPeer::Add { counter, value } => self.coordinate(from, |coordinator, out| {
                 coordinator.add(from, counter, value, out);
                 Ok(())

@@ -8,7 +8,7 @@ use plurix_wire::{PageNumber, Rank};
 use rustc_hash::FxHashSet;
 
 use super::regions::State;
-use super::{Access, Error, Member, View};
+use super::{Access, COORDINATOR, Error, Member, View};
 
 /// See the module's text.
 #[derive(Debug, Clone)]
@@ -173,8 +173,48 @@ impl Member {
             return Err(Error::Violation(from, "an acknowledgement of nothing"));
         }
         self.published.applied[at] = count;
-        self.hand_back_published();
+        self.tell_published();
         Ok(())
+    }
+
+    /// Does what waits until all that was published is in its pages, if it is.
+    pub(super) fn tell_published(&mut self) {
+        if !self.published.is_applied() {
+            return;
+        }
+        self.hand_back();
+        for (flag, value) in std::mem::take(&mut self.flags.raising) {
+            let written = PageRun::compact(self.published.take_told());
+            let message = ToPeer::Raise {
+                flag,
+                value,
+                written,
+            };
+            self.tell(COORDINATOR, message);
+        }
+    }
+
+    /// Sends home what the program has stored to pages of a run, for whoever refreshes them; it is
+    /// there when [`is_published`](Self::is_published) says so.
+    pub fn publish_run(&mut self, run: PageRun, view: &mut impl View) {
+        let is_meant = |page: PageNumber| page >= run.first && page.0 - run.first.0 < run.count;
+        self.publish(Kept::Closed, is_meant, view);
+    }
+
+    /// Whether all that was sent home is in its pages.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        self.published.is_applied()
+    }
+
+    /// Drops the copies of a run's pages, so that the next load fetches what is at their homes.
+    ///
+    /// # Errors
+    /// [`Error`] if the team cannot go on.
+    pub fn refresh_run(&mut self, run: PageRun, view: &mut impl View) -> Result<(), Error> {
+        let pages: Vec<PageNumber> = run.pages().collect();
+        self.drop_copies(&pages, view);
+        self.settle(view)
     }
 
     /// Drops copies of these pages, which others have written; what this station stored to them is

@@ -80,6 +80,31 @@ pub enum ToPeer {
         /// Pages that others wrote since the receiver was last told, ascending.
         written: Vec<PageRun>,
     },
+    /// Raises a flag, and what was written before that; to the coordinator.
+    Raise {
+        /// The flag.
+        flag: SyncId,
+        /// To this, if it is not higher already.
+        value: u64,
+        /// Pages written, ascending.
+        written: Vec<PageRun>,
+    },
+    /// The sender waits until a flag is at least so high.
+    Await {
+        /// The flag.
+        flag: SyncId,
+        /// How high.
+        least: u64,
+    },
+    /// A flag is as high as the receiver wanted.
+    Raised {
+        /// The flag.
+        flag: SyncId,
+        /// How high it is.
+        value: u64,
+        /// Pages that others wrote since the receiver was last told, ascending.
+        written: Vec<PageRun>,
+    },
     /// Adds to a counter at the coordinator.
     Add {
         /// The counter.
