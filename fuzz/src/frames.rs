@@ -8,17 +8,21 @@ use plurix_wire::frame::{self, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTE
 use plurix_wire::handshake::{
     ClientHello, ClientProof, Greeting, MAGIC, Rejection, ServerFrame, VERSION,
 };
+use plurix_wire::message::peer::{
+    Acknowledgement, Arrive, Changes, Home, Introduction, Pages, Release, ToPeer, Written,
+};
 use plurix_wire::message::{
     Batch, Commit, CommitRefusal, Content, Delta, Item, Join, Lines, Member, Page, PageLines,
     PageRun, Request, Resume, SessionRefusal, StationStatus, Status, ToLeader, ToStation,
     Violation, Welcome,
 };
 use plurix_wire::{
-    ClusterId, CommitNumber, CommitSequence, Generation, Incarnation, LineMask, PAGE_BYTES,
-    PageNumber, StationId, StreamSequence, Term,
+    ClusterId, CommitNumber, CommitSequence, Generation, Incarnation, Interval, LineMask,
+    PAGE_BYTES, PageNumber, Rank, StationId, StreamSequence, SyncId, Term,
 };
 use serde::de::DeserializeOwned;
 
+use crate::diffs;
 use crate::write_set::sample;
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
@@ -32,6 +36,12 @@ pub(crate) fn check_to_leader(bytes: &[u8]) {
 
 pub(crate) fn check_to_station(bytes: &[u8]) {
     check::<ToStation>(bytes);
+}
+
+pub(crate) fn check_to_peer(bytes: &[u8]) {
+    check::<ToPeer>(bytes);
+    check::<Introduction>(bytes);
+    check::<Acknowledgement>(bytes);
 }
 
 /// The first frame is checked as it comes from the wire, header and all; the others as bodies.
@@ -273,6 +283,117 @@ fn batch(member: Member) -> Batch {
             Item::Left(LIFE),
         ],
     }
+}
+
+pub(crate) fn to_peer_seeds() -> Seeds {
+    let (lock, written) = (SyncId(7), vec![run(1, 2), run(9, 1)]);
+    let home = Home {
+        run: run(3, 4),
+        rank: Rank(1),
+    };
+    let interval = Interval(300);
+    let pages = |bytes| {
+        ToPeer::Pages(Pages {
+            run: run(3, 1),
+            bytes,
+        })
+    };
+    let arrive = Arrive {
+        interval,
+        written: written.clone(),
+        wanted: vec![run(1, 1)],
+        sent: vec![0, 300, 2],
+        brings: Some(vec![1, 2, 3]),
+    };
+    let wrote = |sole| Written {
+        run: run(1, 2),
+        sole,
+    };
+    let release = Release {
+        interval,
+        written: vec![wrote(None), wrote(Some(Rank(2)))],
+        moved: vec![home],
+        expected: vec![1, 0, 300],
+        brought: vec![None, Some(vec![4])],
+    };
+    bodies([
+        ("claim", ToPeer::Claim { run: run(3, 4) }),
+        ("claimed", ToPeer::Claimed(vec![home])),
+        (
+            "fetch",
+            ToPeer::Fetch {
+                interval,
+                run: run(3, 4),
+            },
+        ),
+        ("pages", pages(vec![7; PAGE_BYTES].into())),
+        ("blank", pages(Bytes::new())),
+        (
+            "changes",
+            ToPeer::Changes(Changes {
+                interval,
+                diffs: diffs::sample(),
+            }),
+        ),
+        ("applied", ToPeer::Applied(300)),
+        ("arrive", ToPeer::Arrive(arrive)),
+        ("release", ToPeer::Release(release)),
+        ("acquire", ToPeer::Acquire(lock)),
+        ("revoke", ToPeer::Revoke(lock)),
+        (
+            "hand-back",
+            ToPeer::HandBack {
+                lock,
+                written: written.clone(),
+            },
+        ),
+        (
+            "grant",
+            ToPeer::Grant {
+                lock,
+                written: written.clone(),
+            },
+        ),
+        (
+            "raise",
+            ToPeer::Raise {
+                flag: lock,
+                value: 300,
+                written: written.clone(),
+            },
+        ),
+        (
+            "await",
+            ToPeer::Await {
+                flag: lock,
+                least: 300,
+            },
+        ),
+        (
+            "raised",
+            ToPeer::Raised {
+                flag: lock,
+                value: 301,
+                written,
+            },
+        ),
+        (
+            "add",
+            ToPeer::Add {
+                counter: lock,
+                value: 1,
+            },
+        ),
+        (
+            "added",
+            ToPeer::Added {
+                counter: lock,
+                before: 300,
+            },
+        ),
+        ("leave", ToPeer::Leave),
+        ("give-up", ToPeer::GiveUp),
+    ])
 }
 
 pub(crate) fn handshake_seeds() -> Seeds {

@@ -15,6 +15,7 @@
 //! `targets/`.
 
 mod checkpoints;
+mod diffs;
 mod frames;
 mod input;
 mod leader;
@@ -24,6 +25,7 @@ mod record;
 mod scenes;
 mod state;
 mod station;
+mod team;
 mod text;
 mod write_set;
 
@@ -58,6 +60,12 @@ pub const TARGETS: &[Target] = &[
         input_bytes_max: 8192,
     },
     Target {
+        name: "frame_to_peer",
+        check: frames::check_to_peer,
+        seeds: frames::to_peer_seeds,
+        input_bytes_max: 8192,
+    },
+    Target {
         name: "handshake",
         check: frames::check_handshake,
         seeds: frames::handshake_seeds,
@@ -67,6 +75,12 @@ pub const TARGETS: &[Target] = &[
         name: "write_set",
         check: write_set::check,
         seeds: write_set::seeds,
+        input_bytes_max: 4096,
+    },
+    Target {
+        name: "diffs",
+        check: diffs::check,
+        seeds: diffs::seeds,
         input_bytes_max: 4096,
     },
     Target {
@@ -127,6 +141,12 @@ pub const TARGETS: &[Target] = &[
         name: "station",
         check: station::check,
         seeds: station::seeds,
+        input_bytes_max: 2048,
+    },
+    Target {
+        name: "team",
+        check: team::check,
+        seeds: team::seeds,
         input_bytes_max: 2048,
     },
     Target {

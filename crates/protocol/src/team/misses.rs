@@ -124,7 +124,7 @@ impl Member {
     ) -> Result<(), Error> {
         let asked = |entry: Entry| matches!(entry.state, State::Asked | State::Doubted);
         for page in homes.iter().flat_map(|home| home.run.pages()) {
-            if !asked(self.entry(from, page)?) || homes.iter().any(|h| h.rank.0 >= self.size) {
+            if !asked(self.entry(from, page)?) {
                 return Err(Error::Violation(from, "a home that nobody asked for"));
             }
         }

@@ -31,6 +31,7 @@
 //! life: whoever has a connection has it to a member of this team.
 
 mod barrier;
+mod checks;
 mod coordinator;
 mod copies;
 mod counters;
@@ -238,6 +239,9 @@ impl Member {
     }
 
     fn take(&mut self, from: Rank, message: ToPeer, view: &mut impl View) -> Result<(), Error> {
+        if !self.is_sound(&message) {
+            return Err(Error::Violation(from, "pages or ranks that there are not"));
+        }
         match message {
             ToPeer::Claim { run } => self.claim(from, run),
             ToPeer::Claimed(homes) => self.claimed(from, &homes, view),

@@ -118,6 +118,7 @@ impl Regions {
             u64::from(other.run.first.0) < end && u64::from(first.0) < other_end
         };
         if count == 0
+            || end > 1 << 32
             || !region.unit.is_power_of_two()
             || self.regions.iter().any(|(other, _)| overlaps(other))
         {
@@ -147,6 +148,22 @@ impl Regions {
             entry.state = State::Blank;
         }
         entry
+    }
+
+    /// Whether all pages of a run are weak, of one region or of several side by side.
+    pub(super) fn hold(&self, run: PageRun) -> bool {
+        let (mut page, end) = (
+            u64::from(run.first.0),
+            u64::from(run.first.0) + u64::from(run.count),
+        );
+        while page < end {
+            let region = u32::try_from(page).ok().map(PageNumber);
+            let Some(region) = region.and_then(|page| self.region(page)) else {
+                return false;
+            };
+            page = u64::from(region.run.first.0) + u64::from(region.run.count);
+        }
+        run.count > 0
     }
 
     /// The region that a page belongs to.

@@ -1,0 +1,5 @@
+//! The target `diffs`, driven by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| plurix_fuzz::run("diffs", bytes));
