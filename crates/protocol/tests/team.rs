@@ -190,6 +190,18 @@ fn a_page_moves_to_its_sole_writer() {
     assert_eq!(team.load(0, P, 0), 1);
 }
 
+/// Found by the simulator: `team --seed 15964`.
+#[test]
+fn a_page_behind_one_of_another_home_in_its_unit_is_asked_for() {
+    let mut team = Team::new(2, Placement::FirstTouch, 4);
+    let one = PageRun::new(PageNumber(1), 1);
+    team.stations[1].0.prefetch(one);
+    while team.deliver(0) {}
+    // Station 0 manages all of them, so that no message will have it ask again.
+    team.store(0, PageNumber(2), 0, 7);
+    assert_eq!(team.load(0, PageNumber(2), 0), 7);
+}
+
 #[test]
 fn what_is_brought_reaches_everybody() {
     let mut team = Team::new(3, Placement::Block, 1);

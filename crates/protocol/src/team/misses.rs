@@ -32,6 +32,10 @@ impl Member {
                 let window = self.streams.window(first, self.settings.read_ahead);
                 let unit = self.regions.unit(page).count;
                 self.ask(first, window.max(unit));
+                if is_void(self.regions.get(page)) {
+                    // The run ended before it, at a page of another home or one that is here.
+                    self.ask(page, 1);
+                }
                 // What this station manages itself, it has claimed by now.
                 match self.regions.get(page) {
                     Some(entry) if entry.state == State::Blank => self.access(page, wants, view),
