@@ -71,13 +71,26 @@ impl Team {
         let Some(&(&(from, to), _)) = busy.get(choice % busy.len().max(1)) else {
             return false;
         };
-        let wire = self.wires.get_mut(&(from, to)).expect("the team goes on");
-        let message = wire.pop_front().expect("the team goes on");
+        self.deliver_on(from, to)
+    }
+
+    /// Delivers the oldest message of one connection, if it carries any.
+    fn deliver_on(&mut self, from: Rank, to: Rank) -> bool {
+        self.post();
+        let wire = self.wires.entry((from, to)).or_default();
+        let Some(message) = wire.pop_front() else {
+            return false;
+        };
         let (member, view) = &mut self.stations[usize::from(to.0)];
         member
             .handle(from, message, view)
             .expect("the team goes on");
         true
+    }
+
+    fn acquire(&mut self, station: usize, lock: SyncId) -> bool {
+        let (member, view) = &mut self.stations[station];
+        member.acquire(lock, view).expect("the team goes on")
     }
 
     fn interval(&self, station: usize) -> Interval {
@@ -200,6 +213,32 @@ fn a_page_behind_one_of_another_home_in_its_unit_is_asked_for() {
     // Station 0 manages all of them, so that no message will have it ask again.
     team.store(0, PageNumber(2), 0, 7);
     assert_eq!(team.load(0, PageNumber(2), 0), 7);
+}
+
+/// Found by the simulator: `team --seed 19282`.
+#[test]
+fn a_lock_names_what_its_last_holder_wrote_before_it_came_to_the_barrier() {
+    let [reader, home, writer] = [0, 1, 2].map(Rank);
+    let page = PageNumber(PAGES / 3);
+    let mut team = Team::new(3, Placement::Block, 1);
+    while !team.acquire(2, LOCK) {
+        assert!(team.deliver(0));
+    }
+    team.store(2, page, 0, 7);
+    let (member, view) = &mut team.stations[2];
+    member.unlock(LOCK, view).expect("the team goes on");
+    // What it wrote is still under way when it has come to the barrier; another lock is taken, and the
+    // page is fetched as it was.
+    team.arrive(2, None);
+    while team.deliver_on(writer, reader) {}
+    assert!(team.acquire(0, SyncId(8)));
+    assert!(!team.access(0, page, Access::Read));
+    while team.deliver_on(reader, home) || team.deliver_on(home, reader) {}
+    assert_eq!(team.load(0, page, 0), 0);
+    while !team.acquire(0, LOCK) {
+        assert!(team.deliver(0));
+    }
+    assert_eq!(team.load(0, page, 0), 7);
 }
 
 #[test]

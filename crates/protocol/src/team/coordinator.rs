@@ -18,8 +18,8 @@ pub(super) struct Coordinator {
     locks: BTreeMap<SyncId, Lock>,
     flags: BTreeMap<SyncId, Flag>,
     counters: BTreeMap<SyncId, u64>,
-    /// What was written since the last barrier, as far as was told by who handed back a lock or came
-    /// to the next one.
+    /// What was written since the last barrier, as far as was told by who handed back a lock, and so is
+    /// at its homes.
     log: Vec<(Rank, PageRun)>,
     /// How much of it each rank knows.
     known: Vec<usize>,
@@ -63,9 +63,6 @@ impl Coordinator {
         if arrive.interval != self.interval || place.is_some() {
             return Err(Error::Violation(from, "an arrival out of order"));
         }
-        // Who gets a lock from a station that waits at the barrier must hear of this before.
-        self.log
-            .extend(arrive.written.iter().map(|run| (from, *run)));
         *place = Some(arrive);
         if self.arrived.iter().all(Option::is_some) {
             self.release(out);
@@ -80,7 +77,10 @@ impl Coordinator {
             .map(|arrive| arrive.take().unwrap_or_default())
             .collect();
         let ranks = || (0..).map(Rank);
-        let written = merge(self.log.drain(..));
+        let told = ranks()
+            .zip(&arrived)
+            .flat_map(|(rank, arrive)| arrive.written.iter().map(move |run| (rank, *run)));
+        let written = merge(self.log.drain(..).chain(told));
         let wanted = ranks()
             .zip(&arrived)
             .flat_map(|(rank, arrive)| arrive.wanted.iter().map(move |run| (rank, *run)));
@@ -133,7 +133,12 @@ impl Coordinator {
         }
         lock.holder = None;
         let next = lock.queue.pop_front();
-        self.log.extend(written.iter().map(|run| (from, *run)));
+        // What a station told when it came to the barrier is at its homes by now, and was not before:
+        // whoever had dropped a copy then could have fetched the old bytes again.
+        let place = self.arrived[usize::from(from.0)].as_mut();
+        let earlier = place.map(|arrive| std::mem::take(&mut arrive.written));
+        let all = earlier.iter().flatten().chain(written);
+        self.log.extend(all.map(|run| (from, *run)));
         if let Some(next) = next {
             self.grant(next, id, out);
         }
