@@ -242,6 +242,27 @@ fn a_lock_names_what_its_last_holder_wrote_before_it_came_to_the_barrier() {
 }
 
 #[test]
+fn a_flag_names_what_was_still_under_way_when_its_station_came_to_the_barrier() {
+    let [reader, _, writer] = [0, 1, 2].map(Rank);
+    let (page, flag) = (PageNumber(PAGES / 3), SyncId(4));
+    let mut team = Team::new(3, Placement::Block, 1);
+    assert_eq!(team.load(0, page, 0), 0);
+    team.store(2, page, 0, 7);
+    let (member, view) = &mut team.stations[2];
+    member.raise(flag, 1, view).expect("the team goes on");
+    team.arrive(2, None);
+    while team.deliver_on(writer, reader) {}
+    let is_raised = |team: &mut Team| {
+        let (member, view) = &mut team.stations[0];
+        member.is_raised(flag, 1, view).expect("the team goes on")
+    };
+    while !is_raised(&mut team) {
+        assert!(team.deliver(0));
+    }
+    assert_eq!(team.load(0, page, 0), 7);
+}
+
+#[test]
 fn what_is_brought_reaches_everybody() {
     let mut team = Team::new(3, Placement::Block, 1);
     team.arrive(0, None);

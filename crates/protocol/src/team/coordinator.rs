@@ -18,8 +18,8 @@ pub(super) struct Coordinator {
     locks: BTreeMap<SyncId, Lock>,
     flags: BTreeMap<SyncId, Flag>,
     counters: BTreeMap<SyncId, u64>,
-    /// What was written since the last barrier, as far as was told by who handed back a lock, and so is
-    /// at its homes.
+    /// What was written since the last barrier, as far as was told by who handed back a lock or raised a
+    /// flag, and so is at its homes.
     log: Vec<(Rank, PageRun)>,
     /// How much of it each rank knows.
     known: Vec<usize>,
@@ -133,12 +133,7 @@ impl Coordinator {
         }
         lock.holder = None;
         let next = lock.queue.pop_front();
-        // What a station told when it came to the barrier is at its homes by now, and was not before:
-        // whoever had dropped a copy then could have fetched the old bytes again.
-        let place = self.arrived[usize::from(from.0)].as_mut();
-        let earlier = place.map(|arrive| std::mem::take(&mut arrive.written));
-        let all = earlier.iter().flatten().chain(written);
-        self.log.extend(all.map(|run| (from, *run)));
+        self.note(from, written);
         if let Some(next) = next {
             self.grant(next, id, out);
         }
@@ -153,6 +148,16 @@ impl Coordinator {
         if !lock.queue.is_empty() {
             out.push((to, ToPeer::Revoke(id)));
         }
+    }
+
+    /// Notes what a station has written, and is at its homes.
+    fn note(&mut self, from: Rank, written: &[PageRun]) {
+        // What it told when it came to the barrier is there as well by now, and was not before: whoever
+        // had dropped a copy then could have fetched the old bytes again.
+        let place = self.arrived[usize::from(from.0)].as_mut();
+        let earlier = place.map(|arrive| std::mem::take(&mut arrive.written));
+        let all = earlier.iter().flatten().chain(written);
+        self.log.extend(all.map(|run| (from, *run)));
     }
 
     /// What others have written since `to` was last told.
@@ -174,7 +179,7 @@ impl Coordinator {
         written: &[PageRun],
         out: &mut Answers,
     ) {
-        self.log.extend(written.iter().map(|run| (from, *run)));
+        self.note(from, written);
         let flag = self.flags.entry(id).or_default();
         flag.value = flag.value.max(value);
         let value = flag.value;
