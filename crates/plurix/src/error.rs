@@ -245,6 +245,21 @@ impl Error {
     }
 }
 
+/// Whether an error says something of the station rather than of the work that met it.
+pub(crate) fn is_of_station(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::OutcomeUnknown
+            | ErrorKind::RolledBack { .. }
+            | ErrorKind::Refused(_)
+            | ErrorKind::Connect(_)
+            | ErrorKind::Gone { .. }
+            | ErrorKind::LogFull
+            | ErrorKind::System(_)
+            | ErrorKind::Interrupted
+    )
+}
+
 impl From<ErrorKind> for Error {
     #[cold]
     fn from(kind: ErrorKind) -> Self {

@@ -1,13 +1,14 @@
 //! Teams whose stations are threads of this process, on real memory, page faults and connections.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use plurix::net::Address;
 use plurix::team::{
     Mechanism, Placement, Program, Region, RegionOptions, Report, Setup, TeamError, TeamOptions,
     Turn, Worker,
 };
-use plurix::{Cluster, ErrorKind, Options, Result};
+use plurix::{Cluster, ErrorKind, Interrupt, Options, Ptr, Result, Station};
 
 /// Runs all stations of a team in threads.
 fn run_all<P: Program>(
@@ -24,6 +25,10 @@ fn run_all<P: Program>(
         let joined = stations.into_iter().map(|station| station.join());
         joined.map(|ran| ran.expect("no station panics")).collect()
     })
+}
+
+fn join(address: &Address) -> Station {
+    Station::join(address, Options::default()).expect("it can be joined")
 }
 
 fn outputs<T>(reports: Vec<Result<Report<T>>>) -> Vec<T> {
@@ -385,4 +390,150 @@ fn what_cannot_be_a_team_is_refused() {
             wanted: 3
         }
     ));
+}
+
+/// Counts up to a phase in which the first worker waits until the heap says how far all are.
+struct Watched {
+    observer: Mutex<Station>,
+    progress: Ptr<u64>,
+}
+
+impl Program for Watched {
+    type Data = u64;
+    type Output = u64;
+
+    fn setup(&self, _: &mut Setup<'_, '_>) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn phase(&self, worker: &mut Worker<'_>, _: &u64, phase: u64) -> Result<Turn<u64>> {
+        if phase == 5 && worker.index() == 0 {
+            let mut observer = self.observer.lock().expect("nobody panics");
+            while observer.transaction(|tx| Ok(*tx.get(self.progress)?))? < phase {
+                observer.latest()?;
+            }
+        }
+        Ok(if phase == 7 {
+            Turn::Done(phase)
+        } else {
+            Turn::Next
+        })
+    }
+}
+
+#[test]
+fn a_team_tells_how_far_it_is_and_leaves_its_results_with_its_end() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    let mut observer = cluster.join().expect("it can be joined");
+    let [progress, results] = observer
+        .transaction(|tx| Ok([tx.alloc(0_u64)?, tx.alloc(0_u64)?]))
+        .expect("there is room");
+    let program = Watched {
+        observer: Mutex::new(observer),
+        progress,
+    };
+    let address = cluster.address();
+    let mut options = TeamOptions::new("watched").stations(2).workers(2);
+    options.progress = Some(progress);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut station = join(address);
+                let finish = |tx: &mut plurix::Transaction<'_>, report: &Report<u64>| {
+                    *tx.get_mut(results)? += report.outputs.iter().sum::<u64>();
+                    Ok(())
+                };
+                let ran = station.run_team_to(&options, &program, finish);
+                assert_eq!(ran.expect("the team comes to its end").phases, 8);
+            });
+        }
+    });
+    let mut observer = program.observer.into_inner().expect("nobody panics");
+    observer.latest().expect("the page server is there");
+    let sum = observer.transaction(|tx| Ok(*tx.get(results)?));
+    assert_eq!(sum.expect("it is there"), 4 * 7);
+
+    // Who comes too late learns that.
+    let late = plurix::team::run(cluster.address(), Options::default(), &options, &Folding);
+    let error = late.expect_err("the team is over");
+    assert!(
+        matches!(error.kind(), ErrorKind::Team(why) if matches!(**why, TeamError::Over)),
+        "{error}"
+    );
+}
+
+/// One station of a team whose first formation meets again and again, until a station is lost.
+struct Losing<'a> {
+    is_lost: &'a AtomicBool,
+    /// Of this station.
+    death: Interrupt,
+}
+
+impl Program for Losing<'_> {
+    type Data = Region<u64>;
+    type Output = u64;
+
+    fn setup(&self, setup: &mut Setup<'_, '_>) -> Result<Region<u64>> {
+        setup.region(5000)
+    }
+
+    fn phase(&self, worker: &mut Worker<'_>, data: &Region<u64>, phase: u64) -> Result<Turn<u64>> {
+        let part = worker.part(5000);
+        if phase == 0 {
+            let found = worker.read(*data, part.clone())?.iter().sum::<u64>();
+            assert_eq!(found, 0, "a team that begins again begins with nothing");
+            worker.write(*data, part)?.fill(1);
+            let was_lost = worker.reduce(self.is_lost.load(Ordering::Relaxed).into(), u64::max)?;
+            if was_lost == 0 {
+                if worker.index() == 0 {
+                    self.is_lost.store(true, Ordering::Relaxed);
+                    self.death.interrupt();
+                }
+                loop {
+                    worker.barrier()?;
+                }
+            }
+            return Ok(Turn::Next);
+        }
+        Ok(Turn::Done(worker.read(*data, 0..5000)?.iter().sum()))
+    }
+}
+
+#[test]
+fn a_station_that_ends_is_lost_for_the_others_who_begin_again_with_its_successor() {
+    let cluster = Cluster::local(0).expect("a page server starts");
+    let mut observer = cluster.join().expect("it can be joined");
+    let progress = observer.transaction(|tx| tx.alloc(0_u64));
+    let mut options = TeamOptions::new("losing").stations(3);
+    options.progress = Some(progress.expect("there is room"));
+    let is_lost = AtomicBool::new(false);
+    let address = cluster.address();
+    let live = || {
+        let mut station = join(address);
+        let program = Losing {
+            is_lost: &is_lost,
+            death: station.interrupt_handle(),
+        };
+        station.run_team(&options, &program)
+    };
+    let (reports, deaths): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+        let stations: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| match live() {
+                    Err(error) if matches!(error.kind(), ErrorKind::Interrupted) => (live(), 1),
+                    ran => (ran, 0),
+                })
+            })
+            .collect();
+        let joined = stations.into_iter().map(|station| station.join());
+        joined.map(|ran| ran.expect("no station panics")).unzip()
+    });
+    assert_eq!(deaths.into_iter().sum::<u64>(), 1);
+    let mut restarts: Vec<_> = reports
+        .iter()
+        .map(|ran| ran.as_ref().expect("the team comes to its end").restarts)
+        .collect();
+    restarts.sort_unstable();
+    assert_eq!(restarts, [0, 1, 1]);
+    assert!(outputs(reports).iter().all(|sum| *sum == 5000));
 }

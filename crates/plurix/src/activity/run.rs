@@ -8,7 +8,7 @@ use zerocopy::FromBytes;
 
 use super::queue::{self, Found};
 use super::{Activity, Claim, Done, Progress, Registered, Work, fingerprint};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, is_of_station};
 use crate::station::Station;
 use crate::team::{Program, Report, TeamOptions};
 use crate::transaction::Transaction;
@@ -39,6 +39,19 @@ impl<A: Activity> Work<'_, A> {
         program: &P,
     ) -> Result<Report<P::Output>> {
         self.station.run_team(team, program)
+    }
+
+    /// As [`run_team`](Self::run_team), and leaves in the heap what `finish` writes there.
+    ///
+    /// # Errors
+    /// As [`Station::run_team_to`].
+    pub fn run_team_to<P: Program>(
+        &mut self,
+        team: &TeamOptions,
+        program: &P,
+        finish: impl FnMut(&mut Transaction<'_>, &Report<P::Output>) -> Result<()>,
+    ) -> Result<Report<P::Output>> {
+        self.station.run_team_to(team, program, finish)
     }
 
     /// The number of the station that runs it.
@@ -243,19 +256,4 @@ fn run<A: Activity>(station: &mut Station, claim: Claim) -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// Whether an error says something of the station rather than of the activity that met it.
-fn is_of_station(kind: &ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::OutcomeUnknown
-            | ErrorKind::RolledBack { .. }
-            | ErrorKind::Refused(_)
-            | ErrorKind::Connect(_)
-            | ErrorKind::Gone { .. }
-            | ErrorKind::LogFull
-            | ErrorKind::System(_)
-            | ErrorKind::Interrupted
-    )
 }

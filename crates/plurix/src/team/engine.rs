@@ -231,6 +231,13 @@ impl Engine {
         self.driven.notify_all();
     }
 
+    /// Leaves the team without a word, unless it has failed already: the others find this member lost, and
+    /// wait for whoever takes its place.
+    pub(super) fn abandon(&self) {
+        self.take().fail(TeamError::WorkerFailed);
+        self.driven.notify_all();
+    }
+
     /// Ends the service.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);

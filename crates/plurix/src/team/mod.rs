@@ -69,6 +69,7 @@ use plurix_wire::{PAGE_BYTES, Rank};
 use crate::error::{ErrorKind, Result};
 use crate::net::{Address, ConnectError, NetError};
 use crate::plain::Plain;
+use crate::ptr::Ptr;
 use crate::transaction::Transaction;
 pub use engine::Counts;
 use record::REGIONS_MAX;
@@ -181,6 +182,9 @@ pub struct TeamOptions {
     pub shared_memory: bool,
     /// Most pages that are asked for ahead when they are touched one after the other.
     pub read_ahead: u32,
+    /// Where the heap shall say, now and then, how many phases the team has run since it began, for
+    /// whoever watches it. A team that begins again counts from zero again.
+    pub progress: Option<Ptr<u64>>,
 }
 
 impl TeamOptions {
@@ -197,6 +201,7 @@ impl TeamOptions {
             patience: Duration::from_secs(30),
             shared_memory: true,
             read_ahead: Settings::default().read_ahead,
+            progress: None,
         }
     }
 
@@ -233,6 +238,9 @@ pub enum TeamError {
     /// All its places are taken by stations that live.
     #[error("all {0} stations of the team are there already")]
     Full(u16),
+    /// Its stations have come to the end of the program.
+    #[error("the team has come to its end; choose another name for another team")]
+    Over,
     /// Somebody did not come.
     #[error("{0} of the team has not come; are all its stations started?")]
     Absent(Rank),
@@ -271,6 +279,9 @@ pub enum TeamError {
     /// A worker of this station failed.
     #[error("another worker of this station has failed")]
     WorkerFailed,
+    /// The program gave itself up with [`Worker::abort`].
+    #[error("{0}")]
+    Aborted(Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl TeamError {

@@ -36,6 +36,8 @@ struct Record {
     regions: u64,
     /// Setup has been done.
     is_set_up: u64,
+    /// Some station has come to the end, and written down what it shall leave in the heap.
+    is_over: u64,
     slots: [Slot; TEAM_MAX as usize],
     region: [RegionRecord; REGIONS_MAX],
 }
@@ -69,6 +71,9 @@ pub(super) fn enlist(
         if found.size != u64::from(size) {
             let (found, wanted) = (found.size as u16, size);
             return Err(TeamError::OtherSize { found, wanted }.into());
+        }
+        if found.is_over != 0 {
+            return Err(TeamError::Over.into());
         }
         let lives: Vec<u64> = found.slots[..slots]
             .iter()
@@ -144,5 +149,14 @@ pub(super) fn set_up(tx: &mut Transaction<'_>, name: &str, regions: &[RegionReco
     record.region[..regions.len()].copy_from_slice(regions);
     record.regions = regions.len() as u64;
     record.is_set_up = 1;
+    Ok(())
+}
+
+/// Writes down that the team has come to its end: nobody can enter it any more.
+pub(super) fn end(tx: &mut Transaction<'_>, name: &str) -> Result<()> {
+    let record = tx.root::<Record>(&format!("{PREFIX}{name}"))?;
+    if tx.get(record)?.is_over == 0 {
+        tx.get_mut(record)?.is_over = 1;
+    }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! A station's life in a team: it meets the others, lays the program's data out, lets its workers run
 //! phase after phase, and begins anew with a new team when a member is lost.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,9 +12,14 @@ use plurix_wire::{PageNumber, Rank};
 
 use super::engine::{Counts, Engine};
 use super::{Program, Setup, TeamError, TeamOptions, Turn, Worker, form, record};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, is_of_station};
 use crate::net::Address;
+use crate::ptr::Ptr;
 use crate::station::{Options, Station};
+use crate::transaction::Transaction;
+
+/// How often the heap is told how far a team is, if it shall be.
+const TELL_PERIOD: Duration = Duration::from_millis(100);
 
 /// What became of a team, as one station sees it.
 #[derive(Debug)]
@@ -61,6 +68,22 @@ impl Station {
         team: &TeamOptions,
         program: &P,
     ) -> Result<Report<P::Output>> {
+        self.run_team_to(team, program, |_, _| Ok(()))
+    }
+
+    /// As [`run_team`](Self::run_team), and leaves in the heap what `finish` writes there: in one
+    /// transaction with the end of the team, before any station goes away. So whoever takes the place
+    /// of a station that died behind the last barrier, and is told [`TeamError::Over`], knows that
+    /// some station has left its results; and if none has, all run the program again.
+    ///
+    /// # Errors
+    /// As [`run_team`](Self::run_team), and those of `finish`.
+    pub fn run_team_to<P: Program>(
+        &mut self,
+        team: &TeamOptions,
+        program: &P,
+        mut finish: impl FnMut(&mut Transaction<'_>, &Report<P::Output>) -> Result<()>,
+    ) -> Result<Report<P::Output>> {
         if team.stations == 0 || team.stations > TEAM_MAX || team.workers == 0 {
             return Err(TeamError::Size.into());
         }
@@ -68,8 +91,15 @@ impl Station {
         let mut restarts = 0;
         loop {
             let engine = Arc::new(form::gather(self, team, &listener)?);
-            match live(self, &engine, team, program) {
-                Ok(report) => return Ok(Report { restarts, ..report }),
+            let finish = |station: &mut Self, report: &mut Report<P::Output>| {
+                report.restarts = restarts;
+                station.transaction(|tx| {
+                    finish(tx, report)?;
+                    record::end(tx, &team.name)
+                })
+            };
+            match live(self, &engine, team, program, finish) {
+                Ok(report) => return Ok(report),
                 Err(error) if is_loss(&error) => restarts += 1,
                 Err(error) => return Err(error),
             }
@@ -88,6 +118,7 @@ fn live<P: Program>(
     engine: &Arc<Engine>,
     team: &TeamOptions,
     program: &P,
+    finish: impl FnOnce(&mut Station, &mut Report<P::Output>) -> Result<()>,
 ) -> Result<Report<P::Output>> {
     let system = |error: Box<dyn std::error::Error + Send + Sync>| ErrorKind::System(error);
     let handler = Arc::new(Handler(Arc::downgrade(engine)));
@@ -99,13 +130,13 @@ fn live<P: Program>(
         let spawned = thread.spawn(move || engine.serve());
         spawned.map_err(|error| system(Box::new(error)))?
     };
-    let answer = work(station, engine, team, program);
+    let answer = work(station, engine, team, program, finish);
     if let Err(error) = &answer {
-        let why = match error.kind() {
-            ErrorKind::Team(why) => (**why).clone(),
-            _ => TeamError::WorkerFailed,
-        };
-        engine.give_up(why);
+        match error.kind() {
+            ErrorKind::Team(why) => engine.give_up((**why).clone()),
+            kind if is_of_station(kind) => engine.abandon(),
+            _ => engine.give_up(TeamError::WorkerFailed),
+        }
     }
     engine.end();
     // A panic there has been printed; there is nothing to add.
@@ -113,42 +144,21 @@ fn live<P: Program>(
     answer
 }
 
-/// Sets the team up, if nobody has, and runs the workers of this station.
+/// Sets the team up, if nobody has, runs the workers of this station, and leaves their results.
 fn work<P: Program>(
     station: &mut Station,
     engine: &Arc<Engine>,
     team: &TeamOptions,
     program: &P,
+    finish: impl FnOnce(&mut Station, &mut Report<P::Output>) -> Result<()>,
 ) -> Result<Report<P::Output>> {
     let data = lay_out(station, engine, team, program)?;
-    let (rank, handle) = {
+    let (rank, mechanism) = {
         let core = engine.take();
-        (core.member.rank().0, core.view.handle())
+        (core.member.rank().0, core.view.mechanism())
     };
-    let crew = usize::from(team.workers);
     let begin = Instant::now();
-    let ran: Vec<Result<Ran<P::Output>>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..crew)
-            .map(|at| {
-                let worker = Worker {
-                    engine,
-                    view: handle.clone(),
-                    index: usize::from(rank) * crew + at,
-                    count: usize::from(team.stations) * crew,
-                    crew: team.workers,
-                    waited: Duration::ZERO,
-                };
-                let data = &data;
-                scope.spawn(move || run_phases(program, worker, data))
-            })
-            .collect();
-        let joined = workers.into_iter().map(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        joined.collect()
-    });
+    let ran = run_workers(station, engine, team, program, (rank, &data))?;
     let elapsed = begin.elapsed();
     let mut report = Report {
         outputs: Vec::new(),
@@ -157,7 +167,7 @@ fn work<P: Program>(
         elapsed,
         waited: Vec::new(),
         counts: Counts::default(),
-        mechanism: engine.take().view.mechanism(),
+        mechanism,
         restarts: 0,
     };
     let (fine, failed): (Vec<_>, Vec<_>) = ran.into_iter().partition(Result::is_ok);
@@ -169,9 +179,76 @@ fn work<P: Program>(
         report.waited.push(ran.waited);
         report.phases = ran.phases;
     }
-    leave(engine, team.stations)?;
     report.counts = engine.take().counts;
+    finish(station, &mut report)?;
+    // Nothing of this station's is missing if others are lost now.
+    let _ = leave(engine, team.stations);
     Ok(report)
+}
+
+/// What each worker of this station comes to. Meanwhile the station tells how far they are.
+fn run_workers<P: Program>(
+    station: &mut Station,
+    engine: &Engine,
+    team: &TeamOptions,
+    program: &P,
+    (rank, data): (u16, &P::Data),
+) -> Result<Vec<Result<Ran<P::Output>>>> {
+    let crew = usize::from(team.workers);
+    let handle = engine.take().view.handle();
+    let phase = &AtomicU64::new(0);
+    let watched = team.progress.filter(|_| rank == 0);
+    std::thread::scope(|scope| {
+        // Nothing is sent: it is closed when the last worker ends.
+        let (running, ended) = mpsc::channel::<()>();
+        let workers: Vec<_> = (0..crew)
+            .map(|at| {
+                let worker = Worker {
+                    engine,
+                    view: handle.clone(),
+                    index: usize::from(rank) * crew + at,
+                    count: usize::from(team.stations) * crew,
+                    crew: team.workers,
+                    waited: Duration::ZERO,
+                };
+                let running = running.clone();
+                scope.spawn(move || {
+                    let _running = running;
+                    run_phases(program, worker, data, phase)
+                })
+            })
+            .collect();
+        drop(running);
+        let told = watched.map_or(Ok(()), |progress| tell(station, progress, phase, &ended));
+        if told.is_err() {
+            engine.abandon();
+        }
+        let joined = workers.into_iter().map(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let joined = joined.collect();
+        told.map(|()| joined)
+    })
+}
+
+/// Writes down how many phases were run, now and then, until the workers end.
+fn tell(
+    station: &mut Station,
+    progress: Ptr<u64>,
+    phase: &AtomicU64,
+    ended: &mpsc::Receiver<()>,
+) -> Result<()> {
+    let mut told = None;
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TELL_PERIOD) {
+        let now = phase.load(Ordering::Relaxed);
+        if told != Some(now) {
+            station.transaction(|tx| tx.set(progress, now))?;
+            told = Some(now);
+        }
+    }
+    Ok(())
 }
 
 /// Why workers failed, if some did: all that follows from the end of the team has that for its cause.
@@ -213,6 +290,7 @@ fn run_phases<P: Program>(
     program: &P,
     mut worker: Worker<'_>,
     data: &P::Data,
+    phases: &AtomicU64,
 ) -> Result<Ran<P::Output>> {
     let engine = worker.engine;
     let lives = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -224,6 +302,8 @@ fn run_phases<P: Program>(
                 if all.iter().any(|done| *done != u64::from(is_done)) {
                     return Err(TeamError::Disagreement.into());
                 }
+                // All workers have run as many.
+                phases.store(phase + 1, Ordering::Relaxed);
                 if let Turn::Done(output) = turn {
                     return Ok(Ran {
                         output,

@@ -1,6 +1,7 @@
 //! What a worker has: its part of the work, slices of weak memory, and the means to meet others.
 
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plurix_memory::{Access, Exclusive, Shared, ViewHandle};
@@ -9,7 +10,7 @@ use plurix_wire::SyncId;
 use super::TeamError;
 use super::engine::Engine;
 use super::region::Region;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plain::Plain;
 
 /// One worker of a team, which runs on one thread of one station.
@@ -50,6 +51,12 @@ impl<'t> Worker<'t> {
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.waited
+    }
+
+    /// Makes an error of the program's own; return it from the phase, and the team ends with it.
+    #[must_use]
+    pub fn abort(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        TeamError::Aborted(Arc::from(why.into())).into()
     }
 
     /// Lends part of a region, to be read. What others write there meanwhile may or may not be seen;
