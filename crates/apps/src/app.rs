@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use plurix::Station;
 use serde::Serialize;
 
-use crate::{bank, raytrace};
+use crate::{bank, jacobi, raytrace};
 
 /// A parallel program whose whole state lives in the heap.
 pub trait App: Send {
@@ -109,6 +109,9 @@ pub enum AppError {
     /// A bank that cannot be.
     #[error(transparent)]
     Bank(#[from] bank::BankError),
+    /// A plate that cannot be computed.
+    #[error(transparent)]
+    Jacobi(#[from] jacobi::JacobiError),
     /// The heap holds a run with other input or options.
     #[error(
         "the heap holds a run of {app} with other input or options; start it as it was started \

@@ -5,10 +5,11 @@ use std::time::Duration;
 use plurix::Station;
 
 use crate::app::{App, AppError};
-use crate::{bank, raytrace, wordcount};
+use crate::team::Places;
+use crate::{bank, jacobi, raytrace, wordcount};
 
 /// An application with its options, as a subcommand.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
+#[derive(Debug, Clone, PartialEq, clap::Subcommand)]
 pub enum AppCommand {
     /// Render a picture: a recursive ray tracer whose scene and image live in the heap
     Raytrace(raytrace::Options),
@@ -16,11 +17,13 @@ pub enum AppCommand {
     Wordcount(wordcount::Options),
     /// Move money between accounts while auditors watch that none appears or vanishes
     Bank(bank::Options),
+    /// Compute a hot plate by Jacobi's method, on a team: workers share the edges of their rows
+    Jacobi(jacobi::Options),
 }
 
 impl AppCommand {
     /// The names of all applications.
-    pub const NAMES: [&'static str; 3] = ["raytrace", "wordcount", "bank"];
+    pub const NAMES: [&'static str; 4] = ["raytrace", "wordcount", "bank", "jacobi"];
 
     /// The application's name.
     #[must_use]
@@ -29,6 +32,7 @@ impl AppCommand {
             Self::Raytrace(_) => "raytrace",
             Self::Wordcount(_) => "wordcount",
             Self::Bank(_) => "bank",
+            Self::Jacobi(_) => "jacobi",
         }
     }
 
@@ -42,15 +46,16 @@ impl AppCommand {
         }
     }
 
-    /// The application, after everything was checked that can be without a heap.
+    /// The application for these places, after everything was checked that can be without a heap.
     ///
     /// # Errors
     /// [`AppError`] naming the option or the file at fault.
-    pub fn into_app(self) -> Result<Box<dyn App>, AppError> {
+    pub fn into_app(self, places: Places) -> Result<Box<dyn App>, AppError> {
         Ok(match self {
             Self::Raytrace(options) => Box::new(raytrace::Raytrace::new(options)?),
             Self::Wordcount(options) => Box::new(wordcount::Wordcount::new(options)?),
             Self::Bank(options) => Box::new(bank::BankRun::new(options)?),
+            Self::Jacobi(options) => Box::new(jacobi::new(options, places)?),
         })
     }
 }
@@ -61,6 +66,7 @@ pub fn register_all(station: &mut Station) {
     raytrace::register(station);
     wordcount::register(station);
     bank::register(station);
+    jacobi::register(station);
 }
 
 #[cfg(test)]
@@ -113,6 +119,7 @@ mod tests {
                 AppCommand::Wordcount(wordcount::Options::new(vec!["x".into()])),
             ),
             ("bank", AppCommand::Bank(bank::Options::default())),
+            ("jacobi", AppCommand::Jacobi(jacobi::Options::default())),
         ] {
             assert_eq!(parse(line), options);
         }
@@ -152,11 +159,12 @@ mod tests {
             "wordcount /",
             "bank --accounts 1",
             "bank --amount-max 0",
+            "jacobi --side 2",
         ] {
             let words = ["plurix"].into_iter().chain(line.split_whitespace());
             let app = Line::try_parse_from(words).expect(line).app;
             let name = app.name();
-            assert!(app.into_app().is_err(), "{line}");
+            assert!(app.into_app(Places { stations: 2 }).is_err(), "{line}");
             assert!(line.starts_with(name));
         }
     }

@@ -32,20 +32,34 @@ pub(crate) trait Run: Plain {
 pub(crate) fn open<R: Run>(
     station: &mut Station,
     fingerprint: Fingerprint,
+    create: impl FnMut(&mut Transaction<'_>) -> plurix::Result<R>,
+) -> Result<(Ptr<R>, R), AppError> {
+    open_named(station, R::NAME, fingerprint, R::fingerprint, create)
+}
+
+/// As [`open`], of a record that several applications have; `name` is that of the application.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_named<R: Plain>(
+    station: &mut Station,
+    name: &'static str,
+    fingerprint: Fingerprint,
+    fingerprint_of: impl Fn(&R) -> Fingerprint,
     mut create: impl FnMut(&mut Transaction<'_>) -> plurix::Result<R>,
 ) -> Result<(Ptr<R>, R), AppError> {
     station.latest()?;
     let (ptr, run) = station.transaction(|tx| {
-        if let Some(ptr) = tx.find_root::<R>(R::NAME)? {
+        if let Some(ptr) = tx.find_root::<R>(name)? {
             return Ok((ptr, *tx.get(ptr)?));
         }
         let run = create(tx)?;
         let ptr = tx.alloc(run)?;
-        tx.set_root(R::NAME, ptr)?;
+        tx.set_root(name, ptr)?;
         Ok((ptr, run))
     })?;
-    if run.fingerprint() != fingerprint {
-        return Err(AppError::OtherRun { app: R::NAME });
+    if fingerprint_of(&run) != fingerprint {
+        return Err(AppError::OtherRun { app: name });
     }
     Ok((ptr, run))
 }

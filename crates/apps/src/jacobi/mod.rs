@@ -17,15 +17,20 @@
 //! from the same four numbers in the same order, whoever does it: the result is the same bit for bit
 //! for any number of workers.
 //!
-//! [`kernel`] is what one worker does with its rows; [`serial`] and [`threads()`] are whole runs.
+//! [`kernel`] is what one worker does with its rows; [`serial`], [`threads()`] and the team's
+//! [`Program`](plurix::team::Program) are whole runs.
 
+mod app;
 pub mod kernel;
+mod team;
 mod threads;
 
 use plurix::plain;
 
 use crate::team::Checksum;
 
+pub use app::Options;
+pub(crate) use app::{new, register};
 pub use threads::threads;
 
 /// The temperature of the upper edge.
@@ -70,7 +75,8 @@ const SIDE_MAX: u64 = 1 << 15;
 pub struct Jacobi(JacobiOptions);
 
 /// What a run found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Outcome {
     /// Of the whole grid, row by row.
     pub checksum: u64,

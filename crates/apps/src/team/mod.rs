@@ -2,17 +2,24 @@
 //! different parts of the data, and meet at barriers.
 //!
 //! The parts are chosen by number alone, so that every worker knows the parts of all others without
-//! asking. Here the workers are threads of this process, which is what such a program is compared
-//! with when its workers are somewhere else.
+//! asking. The workers are those of a team of stations, on weak memory ([`plurix::team`]), or threads
+//! of this process, which is what such a team is compared with.
 
+pub(crate) mod app;
 mod checksum;
+mod options;
+mod record;
 mod rows;
 
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::thread;
 
+use plurix::Plain;
+use plurix::team::Worker;
+
 pub use checksum::Checksum;
+pub use options::{Places, TeamArguments};
 pub(crate) use rows::{Border, RowBlocks, Window};
 
 /// The part of `count` things that is for `worker`, of `workers`. The parts follow each other
@@ -27,6 +34,29 @@ pub fn share(count: usize, workers: usize, worker: usize) -> Range<usize> {
     let (least, longer) = (count / workers, count % workers);
     let start = worker * least + worker.min(longer);
     start..start + least + usize::from(worker < longer)
+}
+
+/// Rows `first` to `last` that are for this worker, of those that are inside a grid of `side` rows: the
+/// outermost ones are the edge.
+pub(crate) fn inner_rows(worker: &Worker<'_>, side: usize) -> Range<usize> {
+    let rows = worker.part(side);
+    rows.start.clamp(1, side - 1)..rows.end.clamp(1, side - 1)
+}
+
+/// A barrier after which all workers know what the first one has found.
+///
+/// # Errors
+/// If the team cannot go on, and what `find` answers.
+pub(crate) fn from_first<T: Plain>(
+    worker: &mut Worker<'_>,
+    find: impl FnOnce(&Worker<'_>) -> plurix::Result<T>,
+) -> plurix::Result<T> {
+    let found = if worker.index() == 0 {
+        find(worker)?
+    } else {
+        T::new_zeroed()
+    };
+    Ok(worker.gather(found)?[0])
 }
 
 /// Runs `work` for each worker's number, each in a thread of its own, and answers what they answer,

@@ -36,6 +36,7 @@ use std::time::Duration;
 use clap::Args;
 use plurix::net::Address;
 use plurix_apps::AppCommand;
+use plurix_apps::team::Places;
 
 use crate::restore::Restore;
 use crate::server_settings::ServerSettings;
@@ -126,7 +127,10 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<Exit> {
     if let Some(time) = options.chaos.time() {
         options.app.work_for(time + AFTERMATH);
     }
-    let app = options.app.clone().into_app()?;
+    let places = Places {
+        stations: options.stations,
+    };
+    let app = options.app.clone().into_app(places)?;
     let json = options.json;
     let outcome = Supervisor::start(options, chaos)?.supervise(app)?;
     match outcome {
