@@ -401,9 +401,10 @@ struct Handler(Weak<Engine>);
 impl Faults for Handler {
     fn fault(&self, page: PageNumber, wants: Access) {
         if let Some(engine) = self.0.upgrade() {
+            let mut faults = 1;
             // If the team cannot go on, the memory is open, and the worker finds out later.
             let _ = engine.wait(|core| {
-                core.counts.faults += 1;
+                core.counts.faults += std::mem::take(&mut faults);
                 let ready = core.member.access(page, wants, &mut core.view)?;
                 Ok(ready.then_some(()))
             });
