@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use plurix::Station;
 use serde::Serialize;
 
-use crate::{bank, jacobi, raytrace};
+use crate::{bank, jacobi, matmul, raytrace, sor, tsp};
 
 /// A parallel program whose whole state lives in the heap.
 pub trait App: Send {
@@ -112,6 +112,15 @@ pub enum AppError {
     /// A plate that cannot be computed.
     #[error(transparent)]
     Jacobi(#[from] jacobi::JacobiError),
+    /// A plate that cannot be computed.
+    #[error(transparent)]
+    Sor(#[from] sor::SorError),
+    /// Matrices that cannot be multiplied.
+    #[error(transparent)]
+    Matmul(#[from] matmul::MatmulError),
+    /// Cities that cannot be visited.
+    #[error(transparent)]
+    Tsp(#[from] tsp::TspError),
     /// The heap holds a run with other input or options.
     #[error(
         "the heap holds a run of {app} with other input or options; start it as it was started \

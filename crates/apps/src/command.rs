@@ -6,7 +6,7 @@ use plurix::Station;
 
 use crate::app::{App, AppError};
 use crate::team::Places;
-use crate::{bank, jacobi, raytrace, wordcount};
+use crate::{bank, jacobi, matmul, raytrace, sor, sort, tsp, wordcount};
 
 /// An application with its options, as a subcommand.
 #[derive(Debug, Clone, PartialEq, clap::Subcommand)]
@@ -19,11 +19,28 @@ pub enum AppCommand {
     Bank(bank::Options),
     /// Compute a hot plate by Jacobi's method, on a team: workers share the edges of their rows
     Jacobi(jacobi::Options),
+    /// Compute a hot plate by red-black over-relaxation, on a team
+    Sor(sor::Options),
+    /// Multiply matrices, on a team: all workers read one of the factors
+    Matmul(matmul::Options),
+    /// Find the shortest round trip, on a team: workers take their work from under a lock
+    Tsp(tsp::Options),
+    /// Sort the numbers of a file, on a team: every worker has some for every other
+    Sort(sort::Options),
 }
 
 impl AppCommand {
     /// The names of all applications.
-    pub const NAMES: [&'static str; 4] = ["raytrace", "wordcount", "bank", "jacobi"];
+    pub const NAMES: [&'static str; 8] = [
+        "raytrace",
+        "wordcount",
+        "bank",
+        "jacobi",
+        "sor",
+        "matmul",
+        "tsp",
+        "sort",
+    ];
 
     /// The application's name.
     #[must_use]
@@ -33,6 +50,10 @@ impl AppCommand {
             Self::Wordcount(_) => "wordcount",
             Self::Bank(_) => "bank",
             Self::Jacobi(_) => "jacobi",
+            Self::Sor(_) => "sor",
+            Self::Matmul(_) => "matmul",
+            Self::Tsp(_) => "tsp",
+            Self::Sort(_) => "sort",
         }
     }
 
@@ -56,6 +77,10 @@ impl AppCommand {
             Self::Wordcount(options) => Box::new(wordcount::Wordcount::new(options)?),
             Self::Bank(options) => Box::new(bank::BankRun::new(options)?),
             Self::Jacobi(options) => Box::new(jacobi::new(options, places)?),
+            Self::Sor(options) => Box::new(sor::new(options, places)?),
+            Self::Matmul(options) => Box::new(matmul::new(options, places)?),
+            Self::Tsp(options) => Box::new(tsp::new(options, places)?),
+            Self::Sort(options) => Box::new(sort::new(options, places)?),
         })
     }
 }
@@ -67,6 +92,10 @@ pub fn register_all(station: &mut Station) {
     wordcount::register(station);
     bank::register(station);
     jacobi::register(station);
+    sor::register(station);
+    matmul::register(station);
+    tsp::register(station);
+    sort::register(station);
 }
 
 #[cfg(test)]
@@ -120,6 +149,10 @@ mod tests {
             ),
             ("bank", AppCommand::Bank(bank::Options::default())),
             ("jacobi", AppCommand::Jacobi(jacobi::Options::default())),
+            ("sor", AppCommand::Sor(sor::Options::default())),
+            ("matmul", AppCommand::Matmul(matmul::Options::default())),
+            ("tsp", AppCommand::Tsp(tsp::Options::default())),
+            ("sort x", AppCommand::Sort(sort::Options::new("x"))),
         ] {
             assert_eq!(parse(line), options);
         }
@@ -160,6 +193,12 @@ mod tests {
             "bank --accounts 1",
             "bank --amount-max 0",
             "jacobi --side 2",
+            "sor --side 2",
+            "sor --omega 2",
+            "matmul --side 0",
+            "tsp --cities 21",
+            "sort /nonexistent",
+            "sort /dev/null --out /nonexistent/sorted",
         ] {
             let words = ["plurix"].into_iter().chain(line.split_whitespace());
             let app = Line::try_parse_from(words).expect(line).app;

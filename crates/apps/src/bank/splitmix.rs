@@ -1,6 +1,9 @@
 //! A small random number generator of our own, so that the transfers of a seed never change with a
 //! library's version: a run that is repeated after a crash must draw the same numbers.
 
+/// What each number adds to the state.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// SplitMix64 (Steele, Lea, Flood: *Fast splittable pseudorandom number generators*, OOPSLA 2014).
 #[derive(Debug, Clone)]
 pub struct SplitMix64 {
@@ -14,9 +17,15 @@ impl SplitMix64 {
         Self { state: seed }
     }
 
+    /// The generator that has drawn `count` numbers more.
+    #[must_use]
+    pub fn skip(self, count: u64) -> Self {
+        Self::new(self.state.wrapping_add(STEP.wrapping_mul(count)))
+    }
+
     /// The next 64 bits.
     pub fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state = self.state.wrapping_add(STEP);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -52,6 +61,13 @@ mod tests {
                 16_408_922_859_458_223_821,
             ]
         );
+    }
+
+    #[test]
+    fn numbers_can_be_skipped() {
+        let mut drawn = SplitMix64::new(9);
+        let sixth = (0..6).map(|_| drawn.draw()).last();
+        assert_eq!(Some(SplitMix64::new(9).skip(5).draw()), sixth);
     }
 
     #[test]

@@ -15,9 +15,12 @@
 //! exactly: no order of summation, no width of a vector and no fused instruction makes a difference,
 //! and the result can be verified to the last bit.
 //!
-//! [`kernel`] is what one worker does with its rows; [`serial`] and [`threads()`] are whole runs.
+//! [`kernel`] is what one worker does with its rows; [`serial`], [`threads()`] and the team's
+//! [`Program`](plurix::team::Program) are whole runs.
 
+mod app;
 pub mod kernel;
+mod team;
 mod threads;
 
 use plurix::plain;
@@ -25,6 +28,9 @@ use plurix::plain;
 use crate::bank::SplitMix64;
 use crate::team::Checksum;
 
+pub use app::Options;
+pub(crate) use app::{new, register};
+pub use team::{Found, Matrices};
 pub use threads::threads;
 
 /// What a run computes.
@@ -64,6 +70,15 @@ const SIDE_MAX: u64 = 1 << 15;
 /// A run that was found possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matmul(MatmulOptions);
+
+/// One of the matrices that are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Factor {
+    /// The left one.
+    A,
+    /// The right one.
+    B,
+}
 
 /// The matrices that are multiplied, row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,15 +128,25 @@ impl Matmul {
     /// The factors that the seed chooses.
     #[must_use]
     pub fn factors(&self) -> Factors {
-        let mut generator = SplitMix64::new(self.0.seed);
-        let mut matrix = || {
-            let elements = 0..self.side() * self.side();
-            elements.map(|_| element(generator.draw())).collect()
+        let matrix = |factor| {
+            let mut elements = vec![0.0; self.side() * self.side()];
+            self.fill(factor, 0, &mut elements);
+            elements
         };
         Factors {
-            a: matrix(),
-            b: matrix(),
+            a: matrix(Factor::A),
+            b: matrix(Factor::B),
         }
+    }
+
+    /// Sets `elements` to those of a factor from number `first` on, row by row.
+    pub fn fill(&self, factor: Factor, first: usize, elements: &mut [f64]) {
+        let before = match factor {
+            Factor::A => 0,
+            Factor::B => self.0.side * self.0.side,
+        };
+        let mut generator = SplitMix64::new(self.0.seed).skip(before + first as u64);
+        elements.fill_with(|| element(generator.draw()));
     }
 
     /// Whether `product` is that of `factors`, with an error of one in 2¹⁶ for a wrong one: it is
@@ -133,14 +158,24 @@ impl Matmul {
     /// If a matrix has another size.
     #[must_use]
     pub fn verify(&self, factors: &Factors, product: &[f64]) -> bool {
+        let elements = self.side() * self.side();
+        assert_eq!(product.len(), elements, "a matrix has another size");
+        self.verify_rows(&factors.a, &factors.b, product)
+    }
+
+    /// As [`verify`](Self::verify), of any rows of the product: `a` has the same rows.
+    ///
+    /// # Panics
+    /// If the slices have other lengths.
+    #[must_use]
+    pub fn verify_rows(&self, a: &[f64], b: &[f64], product: &[f64]) -> bool {
         const VECTORS: usize = 16;
         let side = self.side();
-        for matrix in [&factors.a, &factors.b, product] {
-            assert_eq!(matrix.len(), side * side, "a matrix has another size");
-        }
+        assert_eq!(b.len(), side * side, "a matrix has another size");
+        assert_eq!(a.len(), product.len(), "other rows");
         let mut generator = SplitMix64::new(!self.0.seed);
         let vectors: Vec<[f64; VECTORS]> = (0..side).map(|_| signs(generator.draw())).collect();
-        apply(&factors.a, &apply(&factors.b, &vectors)) == apply(product, &vectors)
+        apply(a, &apply(b, &vectors)) == apply(product, &vectors)
     }
 
     /// What is to be said of the product.

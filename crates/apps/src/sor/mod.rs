@@ -18,15 +18,20 @@
 //! points of its rows, and reads those of the other colour there and in the two rows around. The
 //! result is the same bit for bit for any number of workers.
 //!
-//! [`kernel`] is what one worker does with its rows; [`serial`] and [`threads()`] are whole runs.
+//! [`kernel`] is what one worker does with its rows; [`serial`], [`threads()`] and the team's
+//! [`Program`](plurix::team::Program) are whole runs.
 
+mod app;
 pub mod kernel;
+mod team;
 mod threads;
 
 use plurix::plain;
 
 use crate::team::Checksum;
 
+pub use app::Options;
+pub(crate) use app::{new, register};
 pub use kernel::Color;
 pub use threads::threads;
 
@@ -82,7 +87,8 @@ const SIDE_MAX: u64 = 1 << 15;
 pub struct Sor(SorOptions);
 
 /// What a run found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[plain]
+#[derive(Debug, PartialEq)]
 pub struct Outcome {
     /// Of the whole grid, row by row, as if both colours were one.
     pub checksum: u64,

@@ -68,6 +68,21 @@ pub fn write(out: &mut (impl Write + ?Sized), keys: &[u64]) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes keys to a file, to where the one of number `first` on belong.
+///
+/// # Errors
+/// What the system says.
+pub fn write_at(file: &File, first: usize, keys: &[u64]) -> io::Result<()> {
+    let mut place = first as u64 * KEY_BYTES;
+    for piece in keys.chunks(PIECE_KEYS) {
+        let mut bytes = Vec::with_capacity(size_of_val(piece));
+        write(&mut bytes, piece)?;
+        file.write_all_at(&bytes, place)?;
+        place += bytes.len() as u64;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +92,17 @@ mod tests {
         let mut bytes = Vec::new();
         write(&mut bytes, &[0x0102, u64::MAX - 1]).unwrap();
         assert_eq!(bytes[..9], [2, 1, 0, 0, 0, 0, 0, 0, 0xfe]);
+    }
+
+    #[test]
+    fn parts_are_written_where_they_belong() {
+        let keys: Vec<u64> = (0..2 * PIECE_KEYS as u64).collect();
+        let mut expected = Vec::new();
+        write(&mut expected, &keys).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        write_at(file.as_file(), 3, &keys[3..]).unwrap();
+        write_at(file.as_file(), 0, &keys[..3]).unwrap();
+        assert!(std::fs::read(file.path()).unwrap() == expected);
     }
 
     #[test]

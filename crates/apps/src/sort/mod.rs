@@ -16,11 +16,14 @@
 //! keys go to one worker, so a file of few different keys is sorted right, but not by many.
 //!
 //! The file holds numbers of 64 bits, the lowest byte first. [`generate`] makes one. [`kernel`] is
-//! what one worker does with its slices, [`mod@file`] how it reads its block; [`serial`] and
-//! [`threads()`] are whole runs.
+//! what one worker does with its slices, [`mod@file`] how it reads its block; [`serial`],
+//! [`threads()`] and the team's [`Program`](plurix::team::Program) are whole runs.
 
+mod app;
 pub mod file;
 pub mod kernel;
+mod output;
+mod team;
 mod threads;
 
 use std::fs::File;
@@ -32,6 +35,9 @@ use crate::app::AppError;
 use crate::bank::SplitMix64;
 use crate::output::{check_file, write_file};
 
+pub use app::{Options, TeamSort};
+pub(crate) use app::{new, register};
+pub use team::{Desks, Found};
 pub use threads::threads;
 
 /// What a run sorts.

@@ -56,7 +56,7 @@ pub(crate) trait TeamProgram: Program<Output: Plain> + Send + Sized + 'static {
     /// How many phases it has.
     fn phases(&self) -> u64;
 
-    /// Makes ready what the stations find outside of the heap; may be called again.
+    /// Makes ready what the stations find outside of the heap, before the run is in it.
     ///
     /// # Errors
     /// [`AppError`]
@@ -160,7 +160,11 @@ impl<P: TeamProgram> App for TeamApp<P> {
     }
 
     fn setup(&mut self, station: &mut Station) -> std::result::Result<(), AppError> {
-        self.program.prepare()?;
+        station.latest()?;
+        let is_begun = station.transaction(|tx| Ok(tx.find_root::<Record>(P::NAME)?.is_some()))?;
+        if !is_begun {
+            self.program.prepare()?;
+        }
         let fingerprint = self.fingerprint();
         let found = |record: &Record| record.fingerprint;
         run::open_named(station, P::NAME, fingerprint, found, |tx| {

@@ -13,11 +13,14 @@
 //! they are ordered by their cities; so it is the same for any number of workers, whoever finds it.
 //!
 //! [`map`] holds the cities, [`queue`] what is behind the lock, as plain data of fixed size;
-//! [`kernel`] is the search; [`serial`] and [`threads()`] are whole runs.
+//! [`kernel`] is the search; [`serial`], [`threads()`] and the team's
+//! [`Program`](plurix::team::Program) are whole runs.
 
+mod app;
 pub mod kernel;
 pub mod map;
 pub mod queue;
+mod team;
 mod threads;
 
 use plurix::plain;
@@ -26,6 +29,9 @@ use crate::team::Checksum;
 use kernel::{Best, Tour};
 use map::Map;
 
+pub use app::Options;
+pub(crate) use app::{new, register};
+pub use team::Shared;
 pub use threads::threads;
 
 /// The most cities that there can be: the fixed size of all that lists cities.
