@@ -3,6 +3,7 @@
 //! ```text
 //!   worker    computes ── fault, barrier, lock ──► takes the baton, drives, looks ── ready ──► computes
 //!                                                      │ too long: sleeps until somebody has driven
+//!   another   waits, too ──► looks whether the one who drives has come upon something, then takes its place
 //!   service   sleeps on all sockets ──► takes the baton if nobody has it, drives, wakes who sleeps
 //! ```
 //!
@@ -12,7 +13,7 @@
 //! answer, and it shuts itself when it has woken the service. Whoever puts the baton down opens it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,10 @@ const NAP: Duration = Duration::from_millis(100);
 /// A worker that others have taken the processor from sleeps at once for no longer than this: it may be
 /// the one that answers for its station.
 const REST_MAX: Duration = Duration::from_millis(4);
+/// Looks of a worker that another one drives for, before it offers the processor to others.
+const WATCH_LOOKS: u32 = 64;
+/// Looks for the baton before sleeping on it: some microseconds.
+const TAKE_LOOKS: u32 = 100;
 /// What the gate waits for once, when it is open.
 const OPEN: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
@@ -47,6 +52,8 @@ pub(super) struct Core {
     failure: Option<TeamError>,
     /// Workers that sleep until somebody has driven.
     sleepers: usize,
+    /// A worker drives while it waits, and holds the baton most of the time.
+    is_driven: bool,
     pub(super) roll: Roll,
     pub(super) counts: Counts,
 }
@@ -82,6 +89,10 @@ pub(super) struct Engine {
     driven: Condvar,
     /// Who wants the baton now.
     wanting: AtomicUsize,
+    /// Counts what workers may have waited for.
+    progress: AtomicU64,
+    /// How long to look before sleeping.
+    spin: Duration,
     /// What is ready of the connections, by rank.
     sockets: OwnedFd,
     /// Whether any of them is, if it is open, or the bell.
@@ -122,11 +133,14 @@ impl Engine {
                 spinner: Spinner::new(spin, Instant::now()).resting_at_most(REST_MAX),
                 failure: None,
                 sleepers: 0,
+                is_driven: false,
                 roll: Roll::default(),
                 counts: Counts::default(),
             }),
             driven: Condvar::new(),
             wanting: AtomicUsize::new(0),
+            progress: AtomicU64::new(0),
+            spin,
             sockets,
             gate,
             is_open: AtomicBool::new(true),
@@ -135,7 +149,7 @@ impl Engine {
         })
     }
 
-    /// Drives until `ready` answers something.
+    /// Drives until `ready` answers something, or lets another worker drive who waits as well.
     ///
     /// # Errors
     /// Those of `ready`; [`TeamError`] if the team cannot go on.
@@ -144,42 +158,85 @@ impl Engine {
         mut ready: impl FnMut(&mut Core) -> Result<Option<R>, TeamError>,
     ) -> Result<R, TeamError> {
         let mut core = self.take();
-        let now = Instant::now();
-        let mut spin_end = core.spinner.until(now);
+        let mut spin_end = core.spinner.until(Instant::now());
+        let mut drives = false;
         loop {
             let answer = core.attempt(&mut ready);
-            let flushed = core.flush();
-            match (answer, flushed) {
-                (Ok(None), Ok(())) => self.shut(&core),
-                (Err(error), _) | (Ok(_), Err(error)) => {
+            let outcome = match core.flush().and(answer) {
+                Ok(None) => None,
+                Ok(Some(answer)) => Some(Ok(answer)),
+                Err(error) => {
                     core.fail(error.clone());
-                    self.driven.notify_all();
-                    self.put(core);
-                    return Err(error);
+                    Some(Err(error))
                 }
-                (Ok(Some(answer)), Ok(())) => {
-                    self.put(core);
-                    return Ok(answer);
-                }
+            };
+            if let Some(outcome) = outcome {
+                core.is_driven &= !drives;
+                self.announce(&core);
+                self.put(core);
+                return outcome;
+            }
+            if core.is_driven && !drives {
+                core = self.watch(core);
+                continue;
+            }
+            if !drives {
+                (drives, core.is_driven) = (true, true);
+                self.shut(&core);
             }
             if core.look_often() {
                 core.spinner.found();
                 let pumped = core.pump();
                 core.note(pumped);
-                if core.sleepers > 0 {
-                    self.driven.notify_all();
-                }
+                self.announce(&core);
             } else if self.wanting.load(Ordering::Relaxed) > 0 {
-                drop(core);
-                std::thread::yield_now();
-                core = self.take();
+                core = self.lend(core);
             } else if Instant::now() >= spin_end || !core.spinner.offer() {
+                (drives, core.is_driven) = (false, false);
+                self.announce(&core);
                 core = self.sleep(core);
                 // Where something has come, more may follow.
-                let now = Instant::now();
-                spin_end = core.spinner.until(now);
+                spin_end = core.spinner.until(Instant::now());
             }
         }
+    }
+
+    /// Tells other workers that what they wait for may be there, or that nobody drives any more.
+    fn announce(&self, core: &Core) {
+        self.progress.fetch_add(1, Ordering::Release);
+        if core.sleepers > 0 {
+            self.driven.notify_all();
+        }
+    }
+
+    /// Lets those have the baton for a moment who want it, while this worker drives.
+    fn lend<'a>(&'a self, core: Held<'a>) -> Held<'a> {
+        drop(core);
+        // Were it taken again at once, who sleeps on it would hardly ever get it.
+        while self.wanting.load(Ordering::Relaxed) > 0 {
+            std::thread::yield_now();
+        }
+        self.take()
+    }
+
+    /// Waits until the worker that drives has come upon something.
+    fn watch<'a>(&'a self, core: Held<'a>) -> Held<'a> {
+        let seen = self.progress.load(Ordering::Acquire);
+        drop(core);
+        let begin = Instant::now();
+        let is_new = || self.progress.load(Ordering::Acquire) != seen;
+        while begin.elapsed() < self.spin {
+            let looks = |_| {
+                std::hint::spin_loop();
+                is_new()
+            };
+            if (0..WATCH_LOOKS).any(looks) {
+                return self.take();
+            }
+            std::thread::yield_now();
+        }
+        let core = self.take();
+        if is_new() { core } else { self.sleep(core) }
     }
 
     /// What the service does: sleeps on the sockets and drives when something comes and nobody else does.
@@ -213,9 +270,7 @@ impl Engine {
         }
         let pumped = core.pump().and_then(|()| core.flush());
         core.note(pumped);
-        if core.sleepers > 0 {
-            self.driven.notify_all();
-        }
+        self.announce(&core);
         self.put(core);
     }
 
@@ -228,14 +283,15 @@ impl Engine {
             let _ = core.flush();
             core.fail(why);
         }
-        self.driven.notify_all();
+        self.announce(&core);
     }
 
     /// Leaves the team without a word, unless it has failed already: the others find this member lost, and
     /// wait for whoever takes its place.
     pub(super) fn abandon(&self) {
-        self.take().fail(TeamError::WorkerFailed);
-        self.driven.notify_all();
+        let mut core = self.take();
+        core.fail(TeamError::WorkerFailed);
+        self.announce(&core);
     }
 
     /// Ends the service.
@@ -248,7 +304,15 @@ impl Engine {
     /// Takes the baton.
     pub(super) fn take(&self) -> Held<'_> {
         self.wanting.fetch_add(1, Ordering::Relaxed);
-        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever drives gives it away when it sees that: that is sooner than a wake-up.
+        let quick = (0..TAKE_LOOKS).find_map(|_| {
+            std::hint::spin_loop();
+            self.core.try_lock().ok()
+        });
+        let core = match quick {
+            Some(core) => core,
+            None => self.core.lock().unwrap_or_else(PoisonError::into_inner),
+        };
         self.wanting.fetch_sub(1, Ordering::Relaxed);
         core.rouse();
         core
@@ -256,6 +320,9 @@ impl Engine {
 
     /// Puts the baton down, and sees to it that the service wakes when something comes.
     fn put(&self, mut core: Held<'_>) {
+        if core.is_driven {
+            return;
+        }
         while !core.doze() {
             core.rouse();
             let pumped = core.pump().and_then(|()| core.flush());
@@ -299,13 +366,15 @@ impl Engine {
 
     /// Sleeps until somebody has driven.
     fn sleep<'a>(&'a self, mut core: Held<'a>) -> Held<'a> {
-        if !core.doze() {
+        if !core.is_driven && !core.doze() {
             core.rouse();
             let pumped = core.pump().and_then(|()| core.flush());
             core.note(pumped);
             return core;
         }
-        self.open(&mut core);
+        if !core.is_driven {
+            self.open(&mut core);
+        }
         core.sleepers += 1;
         let woken = self.driven.wait_timeout(core, NAP);
         let (mut core, _) = woken.unwrap_or_else(PoisonError::into_inner);
