@@ -16,9 +16,11 @@
 //!
 //! [`AppCommand`] names them for a command line; [`run_local`] runs one inside this process.
 //!
-//! Five more programs are for teams, whose workers share plain memory and meet at barriers. Of these
-//! there is the pure half, and the reference that any other way to run them is compared with: the
-//! same algorithm by the threads of one process.
+//! Five more programs are for teams, whose workers share plain memory and meet at barriers. Their file
+//! `team.rs` is the algorithm, a [`Program`](plurix::team::Program) that calls the same pure half; and
+//! beside it there is the reference that it is compared with, the same by the threads of one process.
+//! As an application, each station runs one activity, which is one station of the team: if it dies,
+//! another one takes the activity, and the team begins again.
 //!
 //! - [`jacobi`] and [`sor`]: a hot plate, by two classical iterations. Workers read what their
 //!   neighbours wrote in the phase before: they show what sharing at the edges costs.

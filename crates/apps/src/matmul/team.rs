@@ -56,6 +56,8 @@ impl Program for Matmul {
             return Ok(Turn::Next);
         }
         if phase == 1 {
+            // The kernel does not read it in the order of its pages.
+            worker.prefetch(b, 0..b.len())?;
             let (a, b) = (worker.read(a, own.clone())?, worker.read(b, 0..b.len())?);
             kernel::multiply(&a, &b, side, &mut worker.write(product, own)?);
             return Ok(Turn::Next);

@@ -56,7 +56,7 @@ pub(crate) fn from_first<T: Plain>(
     } else {
         T::new_zeroed()
     };
-    Ok(worker.gather(found)?[0])
+    worker.broadcast(0, found)
 }
 
 /// Runs `work` for each worker's number, each in a thread of its own, and answers what they answer,
