@@ -3,6 +3,7 @@
 use std::fmt;
 
 use plurix_wire::frame::Message;
+use plurix_wire::message::peer::{Home, ToPeer, Written};
 use plurix_wire::message::{Item, PageRun, Request, ToLeader, ToStation};
 
 use crate::trace::{Class, Life};
@@ -110,6 +111,73 @@ impl Told for ToStation {
         } else {
             Class::Stream
         }
+    }
+}
+
+impl Told for ToPeer {
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claim { run } => write!(f, "claim {}", Runs(&[*run])),
+            Self::Claimed(homes) => write!(f, "claimed {}", Homes(homes)),
+            Self::Fetch { interval, run } => write!(f, "fetch {} in {interval}", Runs(&[*run])),
+            Self::Pages(pages) if pages.bytes.is_empty() => {
+                write!(f, "zeros {}", Runs(&[pages.run]))
+            }
+            Self::Pages(pages) => write!(f, "pages {}", Runs(&[pages.run])),
+            Self::Changes(changes) => {
+                write!(f, "changes of {}: {:?}", changes.interval, changes.diffs)
+            }
+            Self::Arrive(arrive) => {
+                let (written, wanted) = (Runs(&arrive.written), Runs(&arrive.wanted));
+                let (interval, sent) = (arrive.interval, &arrive.sent);
+                write!(
+                    f,
+                    "at {interval}, wrote {written}, wants {wanted}, sent {sent:?}"
+                )
+            }
+            Self::Release(release) => {
+                write!(f, "behind {}, written", release.interval)?;
+                for Written { run, sole } in &release.written {
+                    write!(f, " {}", Runs(&[*run]))?;
+                    sole.map_or(Ok(()), |sole| write!(f, " by {sole} alone"))?;
+                }
+                let (moved, expected) = (Homes(&release.moved), &release.expected);
+                write!(f, ", moved {moved}, sent {expected:?}")
+            }
+            Self::HandBack { lock, written } => {
+                write!(f, "hands back {lock}, wrote {}", Runs(written))
+            }
+            Self::Grant { lock, written } => write!(f, "grants {lock}, written {}", Runs(written)),
+            other => write!(f, "{other:?}"),
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Claim { .. } | Self::Claimed(_) | Self::Fetch { .. } | Self::Pages(_) => {
+                Class::Page
+            }
+            Self::Changes(_) | Self::Applied(_) => Class::Stream,
+            Self::Add { .. } | Self::Added { .. } => Class::Beat,
+            Self::Leave | Self::GiveUp => Class::Session,
+            _ => Class::Commit,
+        }
+    }
+}
+
+/// Where pages are kept.
+struct Homes<'a>(&'a [Home]);
+
+impl fmt::Display for Homes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (index, home) in self.0.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{} to {}", Runs(&[home.run]), home.rank)?;
+        }
+        Ok(())
     }
 }
 

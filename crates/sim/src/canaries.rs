@@ -6,7 +6,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use clap::value_parser;
-use plurix_sim::{Canary, Options, run};
+use plurix_sim::{Canary, Options, Stage, run};
 use plurix_wire::canary;
 use serde::Serialize;
 
@@ -89,6 +89,7 @@ impl Finding {
             ..Self::default()
         };
         let options = Options {
+            stage: Stage::of(canary),
             canary: Some(canary),
             ..Options::default()
         };

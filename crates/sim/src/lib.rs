@@ -43,10 +43,12 @@ mod shrink;
 mod story;
 mod stranger;
 mod tally;
+mod team;
 mod trace;
 mod workload;
 mod world;
 
+use plurix_protocol::Time;
 use plurix_wire::canary;
 pub use plurix_wire::canary::Canary;
 use serde::Serialize;
@@ -58,12 +60,35 @@ pub use scale::{Clock, Figures, Traffic, scale};
 pub use shrink::{Progress, shrink};
 pub use story::{Story, record, run_twice};
 pub use tally::{Mark, Tally};
-use trace::Recording;
+use trace::{Recording, Trace};
 use world::World;
+
+/// What is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// A page server and stations that run transactions.
+    #[default]
+    Cluster,
+    /// A team of stations on weak memory.
+    Team,
+}
+
+impl Stage {
+    /// Where a planted bug can be found.
+    #[must_use]
+    pub fn of(canary: Canary) -> Self {
+        match canary.is_of_teams() {
+            true => Self::Team,
+            false => Self::Cluster,
+        }
+    }
+}
 
 /// How to run a seed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// What is simulated.
+    pub stage: Stage,
     /// A bug to plant; only in a build with `--cfg plurix_canary`.
     pub canary: Option<Canary>,
     /// What to leave out.
@@ -136,28 +161,56 @@ pub fn run(seed: u64, options: &Options) -> Report {
     run_recording(seed, options, Recording::default()).0
 }
 
-fn run_recording(seed: u64, options: &Options, recording: Recording) -> (Report, World) {
+fn run_recording(seed: u64, options: &Options, recording: Recording) -> (Report, Trace) {
     assert!(
         options.canary.is_none() || canary::PLANTABLE,
         "a build without --cfg plurix_canary has no bug to plant"
     );
     #[cfg(plurix_canary)]
     let _planted = options.canary.map(|bug| canary::plant(bug, seed));
-    let mut world = World::new(seed, options, recording);
-    let failure = match panics::catch(|| world.run()) {
+    match options.stage {
+        Stage::Cluster => {
+            let mut world = World::new(seed, options, recording);
+            let failure = end(panics::catch(|| world.run()));
+            let stations = world.members.len();
+            let (strokes, now) = (world.strokes, world.now);
+            let facts = (failure, strokes, now, stations, world.tally);
+            (report(seed, options, facts, &world.trace), world.trace)
+        }
+        Stage::Team => {
+            let mut world = team::World::new(seed, options, recording);
+            let failure = end(panics::catch(|| world.run()));
+            let stations = world.stations();
+            let (strokes, now) = (world.strokes, world.now);
+            let facts = (failure, strokes, now, stations, world.tally);
+            (report(seed, options, facts, &world.trace), world.trace)
+        }
+    }
+}
+
+/// What is wrong with how a run ended.
+fn end(end: Result<Result<(), Violation>, Failure>) -> Option<Failure> {
+    match end {
         Ok(Ok(())) => None,
         Ok(Err(violation)) => Some(violation.into()),
         Err(failure) => Some(failure),
-    };
-    let report = Report {
+    }
+}
+
+fn report(
+    seed: u64,
+    options: &Options,
+    (failure, strokes, now, stations, tally): (Option<Failure>, u64, Time, usize, Tally),
+    trace: &Trace,
+) -> Report {
+    Report {
         seed,
         mask: options.mask.clone(),
         failure,
-        trace_hash: format!("{:016x}", world.trace.hash()),
-        virtual_ns: world.now.0,
-        strokes: world.strokes,
-        stations: world.members.len(),
-        tally: world.tally.clone(),
-    };
-    (report, world)
+        trace_hash: format!("{:016x}", trace.hash()),
+        virtual_ns: now.0,
+        strokes,
+        stations,
+        tally,
+    }
 }

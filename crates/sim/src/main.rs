@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, value_parser};
-use plurix_sim::{Canary, Mask, Numbers, Options};
+use plurix_sim::{Canary, Mask, Numbers, Options, Stage};
 use signal_hook::consts::SIGPIPE;
 
 const EXAMPLES: &str = "\
@@ -26,10 +26,20 @@ Examples:
   plurix-sim --for 3m                      fresh seeds for three minutes
   plurix-sim --seeds 50 --twice            is every run the same, run twice?
   plurix-sim scale --stations 10,100,1000  what a commit costs with so many stations
+  plurix-sim team --seeds 300              teams on weak memory, instead of clusters
   plurix-sim canaries                      is every planted bug noticed?
 
 A failing run is made smaller before it is reported; the report ends with the command that repeats
 it. Exit codes: 0 all passed, 1 a seed failed, 2 wrong arguments, 130 ended by Ctrl-C.";
+
+const TEAM_EXAMPLES: &str = "\
+Examples:
+  plurix-sim team --seed 7 --trace         one team, every event printed
+  plurix-sim team --seeds 300              many; stops at the first that fails, and makes it smaller
+  plurix-sim team --seeds 50 --twice       is every run the same, run twice?
+
+Of a team, --stations-only lets only these stations do more than come to barriers, and --until-event
+cuts the scripts off.";
 
 /// Runs a whole Plurix cluster in one thread, under a seed, with faults and oracles.
 #[derive(Debug, Parser)]
@@ -37,6 +47,19 @@ it. Exit codes: 0 all passed, 1 a seed failed, 2 wrong arguments, 130 ended by C
 struct Arguments {
     #[command(subcommand)]
     mode: Option<Mode>,
+    #[command(flatten)]
+    runs: Runs,
+    /// Judge what programs saw by the black-box check alone, in every seed.
+    #[arg(long)]
+    black_box_alone: bool,
+    /// Let the faults go on until there have been so many commits, in a mix made quick.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    commits: Option<u64>,
+}
+
+/// Which seeds to run, of whatever is simulated, and what to make of them.
+#[derive(Debug, clap::Args)]
+struct Runs {
     #[command(flatten)]
     seeds: Seeds,
     #[command(flatten)]
@@ -51,16 +74,13 @@ struct Arguments {
     /// Plant this bug; only in a build with `--cfg plurix_canary`.
     #[arg(long, value_name = "NAME", value_parser = canaries::parse)]
     canary: Option<Canary>,
-    /// Judge what programs saw by the black-box check alone, in every seed.
-    #[arg(long)]
-    black_box_alone: bool,
-    /// Let the faults go on until there have been so many commits, in a mix made quick.
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
-    commits: Option<u64>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Mode {
+    /// Run teams of stations on weak memory.
+    #[command(after_help = TEAM_EXAMPLES)]
+    Team(Box<Runs>),
     /// Plant each bug in turn and see in how many seeds which oracle notices it.
     Canaries(canaries::Hunt),
     /// Measure what a commit costs as stations become more.
@@ -139,14 +159,24 @@ struct Shrink {
 impl Arguments {
     fn options(&self) -> Options {
         Options {
-            canary: self.canary,
             black_box_alone: self.black_box_alone,
             commits: self.commits.unwrap_or(0),
+            ..self.runs.options(Stage::Cluster)
+        }
+    }
+}
+
+impl Runs {
+    fn options(&self, stage: Stage) -> Options {
+        Options {
+            stage,
+            canary: self.canary,
             mask: Mask {
                 stations: self.mask.stations_only.clone(),
                 faults: self.mask.faults_only.clone(),
                 until_event: self.mask.until_event,
             },
+            ..Options::default()
         }
     }
 
@@ -182,18 +212,22 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     end_with_the_reader().context("cannot ask for SIGPIPE")?;
     match &arguments.mode {
-        Some(Mode::Canaries(hunt)) => return canaries::hunt(hunt),
-        Some(Mode::Scale(options)) => return command::scale::run(options),
-        None => {}
+        Some(Mode::Canaries(hunt)) => canaries::hunt(hunt),
+        Some(Mode::Scale(options)) => command::scale::run(options),
+        Some(Mode::Team(runs)) => run(runs, &runs.options(Stage::Team)),
+        None => run(&arguments.runs, &arguments.options()),
     }
-    if let Some(what) = arguments.contradiction() {
+}
+
+fn run(runs: &Runs, options: &Options) -> anyhow::Result<ExitCode> {
+    if let Some(what) = runs.contradiction() {
         let mut command = Arguments::command();
         command.error(ErrorKind::ArgumentConflict, what).exit();
     }
     plurix_sim::keep_panics_quiet();
-    if arguments.seeds.are_many() {
-        command::many::run(&arguments)
+    if runs.seeds.are_many() {
+        command::many::run(runs, options)
     } else {
-        command::one::run(&arguments)
+        command::one::run(runs, options)
     }
 }

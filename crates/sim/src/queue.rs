@@ -51,41 +51,50 @@ pub(crate) enum Event {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<E> {
     time: Time,
     order: u64,
-    event: Event,
+    event: E,
 }
 
-impl PartialEq for Entry {
+impl<E> PartialEq for Entry<E> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Entry {}
+impl<E> Eq for Entry<E> {}
 
-impl PartialOrd for Entry {
+impl<E> PartialOrd for Entry<E> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl<E> Ord for Entry<E> {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.time, self.order).cmp(&(other.time, other.order))
     }
 }
 
 /// The events to come.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<Entry>>,
+#[derive(Debug)]
+pub(crate) struct Queue<E> {
+    heap: BinaryHeap<Reverse<Entry<E>>>,
     order: u64,
 }
 
-impl Queue {
-    pub(crate) fn push(&mut self, time: Time, event: Event) {
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            order: 0,
+        }
+    }
+}
+
+impl<E> Queue<E> {
+    pub(crate) fn push(&mut self, time: Time, event: E) {
         self.order += 1;
         self.heap.push(Reverse(Entry {
             time,
@@ -94,7 +103,7 @@ impl Queue {
         }));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(Time, Event)> {
+    pub(crate) fn pop(&mut self) -> Option<(Time, E)> {
         let Reverse(entry) = self.heap.pop()?;
         Some((entry.time, entry.event))
     }

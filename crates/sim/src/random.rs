@@ -31,6 +31,8 @@ pub(crate) enum Purpose {
     Machine(usize),
     /// The links of one station.
     Links(usize),
+    /// A part of a team.
+    Team(u64),
 }
 
 /// One stream of random numbers.
@@ -56,6 +58,7 @@ impl Random {
             Purpose::Machine(station) => 1 << 32 | station as u64,
             Purpose::Links(station) => 2 << 32 | station as u64,
             Purpose::Stroke(stroke) => 3 << 32 | stroke,
+            Purpose::Team(part) => 4 << 32 | part,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);

@@ -17,9 +17,9 @@ pub struct Story {
 /// while it runs if `print` is set.
 #[must_use]
 pub fn record(seed: u64, options: &Options, keep: usize, print: bool) -> Story {
-    let (report, world) = run_recording(seed, options, Recording { print, keep });
-    let length = world.trace.length();
-    let entries = world.trace.into_kept();
+    let (report, trace) = run_recording(seed, options, Recording { print, keep });
+    let length = trace.length();
+    let entries = trace.into_kept();
     Story {
         report,
         skipped: length - entries.len() as u64,

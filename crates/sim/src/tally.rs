@@ -170,10 +170,26 @@ pub enum Mark {
     PagesCarried,
     /// A page of an image turned out to be damaged while the page server ran.
     ImageCondemned,
+    /// A page moved to its sole writer.
+    PageMoved,
+    /// Changes were sent to a page's home.
+    ChangesSent,
+    /// A lock was wanted by somebody else.
+    LockRevoked,
+    /// A lock came with pages that others had written.
+    GrantWithPages,
+    /// What was stored without a lock was read by one who had learnt of it under a lock.
+    AnnouncementHeeded,
+    /// A page was asked for by one who had left a barrier, from one who had not.
+    FetchBeforeRelease,
+    /// A team lost a member, and another one began.
+    TeamBeganAgain,
+    /// A data race was named.
+    RaceNamed,
 }
 
 impl Mark {
-    /// Every mark.
+    /// Every mark of a cluster.
     pub const ALL: [Self; 25] = [
         Self::BacklogCollapsed,
         Self::BatchSplit,
@@ -200,6 +216,18 @@ impl Mark {
         Self::CheckpointRestored,
         Self::PagesCarried,
         Self::ImageCondemned,
+    ];
+
+    /// Every mark of a team.
+    pub const TEAM: [Self; 8] = [
+        Self::PageMoved,
+        Self::ChangesSent,
+        Self::LockRevoked,
+        Self::GrantWithPages,
+        Self::AnnouncementHeeded,
+        Self::FetchBeforeRelease,
+        Self::TeamBeganAgain,
+        Self::RaceNamed,
     ];
 
     /// Its name in words.
@@ -231,6 +259,14 @@ impl Mark {
             Self::CheckpointRestored => "started from a checkpoint",
             Self::ImageCondemned => "damaged image found while running",
             Self::PagesCarried => "pages carried to a new image",
+            Self::PageMoved => "page moved to its writer",
+            Self::ChangesSent => "changes sent home",
+            Self::LockRevoked => "lock revoked",
+            Self::GrantWithPages => "lock came with pages",
+            Self::AnnouncementHeeded => "announcement heeded",
+            Self::FetchBeforeRelease => "page asked for too early",
+            Self::TeamBeganAgain => "team began again",
+            Self::RaceNamed => "race named",
         }
     }
 }

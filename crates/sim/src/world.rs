@@ -65,7 +65,7 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) mask: Mask,
     pub(crate) now: Time,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<Event>,
     pub(crate) plan: Plan,
     pub(crate) network: Network,
     pub(crate) server: Server,

@@ -2,7 +2,7 @@
 //! `RUSTFLAGS="--cfg plurix_canary" cargo test -p plurix-sim --test canaries`.
 #![cfg(plurix_canary)]
 
-use plurix_sim::{Canary, Options, run};
+use plurix_sim::{Canary, Options, Stage, run};
 
 const SEEDS: u64 = 300;
 
@@ -10,6 +10,7 @@ const SEEDS: u64 = 300;
 fn every_planted_bug_is_found() {
     for &canary in Canary::ALL {
         let options = Options {
+            stage: Stage::of(canary),
             canary: Some(canary),
             ..Options::default()
         };

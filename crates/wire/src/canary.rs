@@ -106,9 +106,45 @@ canaries! {
     ManifestBeforeFsync = "manifest-before-fsync", one in 3;
     /// The log behind the older of the two newest checkpoints is removed.
     DropLogEarly = "drop-log-early", one in 1;
+    /// A home acknowledges the changes of a page without making them.
+    LoseDiff = "lose-diff", one in 20;
+    /// A station does not tell of the last page that it wrote.
+    DropNotice = "drop-notice", one in 10;
+    /// A lock is granted although somebody has it.
+    GrantTwice = "grant-twice", one in 5;
+    /// A barrier is released although somebody has not come.
+    ReleaseEarly = "release-early", one in 10;
+    /// A barrier opens although changes are still under way.
+    OpenEarly = "open-early", one in 5;
+    /// A page is opened to stores before its twin is kept.
+    LateTwin = "late-twin", one in 20;
+    /// A member does not hear that a page has moved.
+    StaleHome = "stale-home", one in 5;
+    /// A home forgets who has a copy.
+    ForgetReader = "forget-reader", one in 20;
+    /// A home answers a fetch of an interval that has not begun there.
+    ServeEarly = "serve-early", one in 2;
 }
 
 impl Canary {
+    /// Whether it breaks what stations of one team have of each other, not what they have of a page
+    /// server.
+    #[must_use]
+    pub const fn is_of_teams(self) -> bool {
+        matches!(
+            self,
+            Self::LoseDiff
+                | Self::DropNotice
+                | Self::GrantTwice
+                | Self::ReleaseEarly
+                | Self::OpenEarly
+                | Self::LateTwin
+                | Self::StaleHome
+                | Self::ForgetReader
+                | Self::ServeEarly
+        )
+    }
+
     /// The canary called `name`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

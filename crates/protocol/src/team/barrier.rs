@@ -5,6 +5,7 @@
 //! needs to confirm: whoever has been released has dropped his before his workers go on, and whoever
 //! fetches the page again says in which interval.
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Arrive, Home, Release, ToPeer};
 use plurix_wire::{PageNumber, Rank};
@@ -106,7 +107,9 @@ impl Member {
     pub(super) fn try_release(&mut self, view: &mut impl View) -> Result<(), Error> {
         let published = &self.published;
         let release = self.barrier.release.as_mut();
-        let is_due = release.is_some_and(|release| published.has_received(&release.expected));
+        let is_due = release.is_some_and(|release| {
+            published.has_received(&release.expected) || canary::strikes(Canary::OpenEarly)
+        });
         let Some(release) = self.barrier.release.take_if(|_| is_due) else {
             return Ok(());
         };
@@ -160,6 +163,9 @@ impl Member {
                 let Some(entry) = self.regions.get_mut(page) else {
                     return Err(Error::Violation(COORDINATOR, "a move of no weak page"));
                 };
+                if canary::strikes(Canary::StaleHome) {
+                    continue;
+                }
                 entry.set_home(home.rank);
                 let is_mine = home.rank == self.rank;
                 match entry.state {

@@ -3,6 +3,9 @@
 use plurix_wire::{PageNumber, Rank};
 use rustc_hash::FxHashMap;
 
+use super::Member;
+use super::regions::State;
+
 /// A set of ranks for each page that somebody fetched; never asked for its order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Copies(FxHashMap<PageNumber, u64>);
@@ -22,7 +25,33 @@ impl Copies {
         kept.is_some()
     }
 
+    /// A bit for each rank.
+    fn set(&self, page: PageNumber) -> u64 {
+        self.0.get(&page).copied().unwrap_or_default()
+    }
+
     pub(super) fn any(&self, page: PageNumber) -> bool {
         self.0.contains_key(&page)
+    }
+}
+
+/// What a home knows of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// The program may store without anybody's notice.
+    pub is_unseen: bool,
+    /// Who may have copies: a bit for each rank.
+    pub copies: u64,
+}
+
+impl Member {
+    /// What this station knows of a page whose home it is, if it is. For oracles.
+    #[must_use]
+    pub fn keeping(&self, page: PageNumber) -> Option<Keeping> {
+        let entry = self.regions.get(page)?;
+        entry.state.is_home().then(|| Keeping {
+            is_unseen: entry.state == State::Open,
+            copies: self.copies.set(page),
+        })
     }
 }

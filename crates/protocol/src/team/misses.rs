@@ -1,5 +1,6 @@
 //! What the program's first accesses lead to: asking for homes and pages, and letting it store.
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Home, Pages, ToPeer};
 use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber, Rank};
@@ -227,6 +228,9 @@ impl Member {
             opened.push(page);
             let next = match state {
                 State::Clean => {
+                    if canary::strikes(Canary::LateTwin) {
+                        view.set_access(page.into(), Access::Write);
+                    }
                     view.keep_twin(page);
                     State::Dirty
                 }

@@ -54,6 +54,7 @@ use barrier::Barrier;
 pub use barrier::Brought;
 use coordinator::Coordinator;
 use copies::Copies;
+pub use copies::Keeping;
 use counters::Counters;
 pub use counters::Ticket;
 use flags::Flags;

@@ -1,6 +1,7 @@
 //! What a home, or a manager of homes, answers.
 
 use bytes::{Bytes, BytesMut};
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Changes, Home, Pages, SERVED_PAGES_MAX, ToPeer};
 use plurix_wire::{Interval, PAGE_BYTES, PageNumber, Rank};
@@ -57,7 +58,8 @@ impl Member {
             let entry = self.regions.get(page);
             entry.is_none_or(|e| e.home().is_some() || e.state == State::Void)
         };
-        if interval == self.interval && run.pages().all(is_claimed) {
+        let has_begun = interval == self.interval || canary::strikes(Canary::ServeEarly);
+        if has_begun && run.pages().all(is_claimed) {
             return self.serve(from, run, view);
         }
         if interval < self.interval
@@ -102,7 +104,9 @@ impl Member {
             let most = left.min(SERVED_PAGES_MAX);
             let part = self.regions.run(page, most, |e| is_blank(e) == blank);
             for page in part.pages() {
-                self.copies.add(page, from);
+                if !canary::strikes(Canary::ForgetReader) {
+                    self.copies.add(page, from);
+                }
             }
             let bytes = if blank {
                 Bytes::new()
@@ -143,7 +147,9 @@ impl Member {
                 state if state.is_home() => {}
                 _ => return Err(Error::Violation(from, "a change of what is kept elsewhere")),
             }
-            view.apply(&diff);
+            if !canary::strikes(Canary::LoseDiff) {
+                view.apply(&diff);
+            }
         }
         let count = self.published.received(from);
         self.tell(from, ToPeer::Applied(count));

@@ -3,33 +3,40 @@
 
 use std::io::IsTerminal as _;
 
-use plurix_sim::{Progress, Report, record, shrink};
+use plurix_sim::{Options, Progress, Report, Stage, record, shrink};
 
 use super::{now, write_story};
-use crate::Arguments;
+use crate::Runs;
 
 /// Lines of the trace in the report.
 const TAIL_LINES: usize = 40;
 
 /// Prints the report to the standard error; shrinks the run first unless it `stays`, and writes
 /// the chart of the shrunk run if a file is asked for.
-pub(crate) fn explain(failed: Report, arguments: &Arguments, stays: bool) -> anyhow::Result<()> {
+pub(crate) fn explain(
+    failed: Report,
+    arguments: &Runs,
+    options: &Options,
+    stays: bool,
+) -> anyhow::Result<()> {
     let Some(failure) = failed.failure.clone() else {
         return Ok(());
     };
     eprintln!("\nseed {} failed: {failure}", failed.seed);
-    let as_run = command(&failed, arguments);
+    let as_run = command(&failed, arguments, options);
     // Two runs that differ need not fail a third time.
     let stays = stays || arguments.shrink.no_shrink || arguments.twice;
     let (before, report) = if stays {
         (None, failed)
     } else {
-        (Some(size(&failed)), shrunk(failed, arguments))
+        (Some(size(&failed)), shrunk(failed, arguments, options))
     };
-    let mut options = arguments.options();
-    options.mask = report.mask.clone();
+    let masked = Options {
+        mask: report.mask.clone(),
+        ..options.clone()
+    };
     let last = arguments.output.trace_last.max(TAIL_LINES);
-    let story = record(report.seed, &options, last, false);
+    let story = record(report.seed, &masked, last, false);
     eprintln!("\nThe end of its trace, times in milliseconds:");
     let lines: Vec<String> = story.lines().collect();
     for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
@@ -45,7 +52,7 @@ pub(crate) fn explain(failed: Report, arguments: &Arguments, stays: bool) -> any
         write_story(&story, file)?;
         eprintln!("{} shows the shrunk run.", file.display());
     }
-    let shortest = command(&report, arguments);
+    let shortest = command(&report, arguments, options);
     if shortest == as_run {
         eprintln!("\nRepeat it with\n  {as_run}");
     } else {
@@ -57,7 +64,7 @@ pub(crate) fn explain(failed: Report, arguments: &Arguments, stays: bool) -> any
 }
 
 /// The command that repeats exactly this run.
-fn command(report: &Report, arguments: &Arguments) -> String {
+fn command(report: &Report, arguments: &Runs, options: &Options) -> String {
     // Only a build of its own has bugs to plant.
     let (program, canary) = match arguments.canary {
         Some(bug) => (
@@ -67,17 +74,21 @@ fn command(report: &Report, arguments: &Arguments) -> String {
         None => ("cargo xtask sim", String::new()),
     };
     let twice = if arguments.twice { " --twice" } else { "" };
-    let alone = if arguments.black_box_alone {
+    let alone = if options.black_box_alone {
         " --black-box-alone"
     } else {
         ""
     };
-    let commits = match arguments.commits {
-        None => String::new(),
-        Some(commits) => format!(" --commits {commits}"),
+    let commits = match options.commits {
+        0 => String::new(),
+        commits => format!(" --commits {commits}"),
+    };
+    let stage = match options.stage {
+        Stage::Cluster => "",
+        Stage::Team => " team",
     };
     let (seed, mask) = (report.seed, &report.mask);
-    format!("{program} --seed {seed}{mask}{canary}{alone}{commits}{twice}")
+    format!("{program}{stage} --seed {seed}{mask}{canary}{alone}{commits}{twice}")
 }
 
 fn size(report: &Report) -> String {
@@ -92,7 +103,7 @@ fn size(report: &Report) -> String {
     )
 }
 
-fn shrunk(failed: Report, arguments: &Arguments) -> Report {
+fn shrunk(failed: Report, arguments: &Runs, options: &Options) -> Report {
     let (runs_max, time_max) = (arguments.shrink.shrink_runs, arguments.shrink.shrink_for);
     let started = now();
     let shown = std::io::stderr().is_terminal();
@@ -110,7 +121,7 @@ fn shrunk(failed: Report, arguments: &Arguments) -> Report {
         "Shrinking it, by at most {runs_max} runs and {} s.",
         time_max.as_secs()
     );
-    let report = shrink(failed, &arguments.options(), &mut go_on);
+    let report = shrink(failed, options, &mut go_on);
     if shown {
         eprint!("\r\x1b[K");
     }

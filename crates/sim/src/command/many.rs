@@ -7,27 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use plurix_sim::{Report, run_twice};
+use plurix_sim::{Options, Report, run_twice};
 
 use super::summary::{Sum, progress_line};
-use super::{failure, now, pool};
-use crate::{Arguments, Seeds};
+use super::{failure, pool};
+use crate::{Runs, Seeds};
 
 /// What a shell expects of a command that was ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &Runs, options: &Options) -> anyhow::Result<ExitCode> {
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())
         .context("cannot watch for Ctrl-C")?;
     let seeds = seeds(&arguments.seeds);
     let jobs = jobs(&arguments.seeds);
-    let options = arguments.options();
     let run = |seed| match arguments.twice {
-        true => run_twice(seed, &options),
-        false => plurix_sim::run(seed, &options),
+        true => run_twice(seed, options),
+        false => plurix_sim::run(seed, options),
     };
-    let mut sum = Sum::new(seeds.clone(), jobs, now());
+    let mut sum = Sum::new(seeds.clone(), jobs, options.stage);
     let mut failed = None;
     let turn = |report: Option<Report>| -> ControlFlow<()> {
         let Some(report) = report else {
@@ -56,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     pool::run(seeds, jobs, run, turn);
     sum.print(failed.is_some(), arguments.output.json)?;
     if let Some(report) = failed {
-        failure::explain(report, arguments, false)?;
+        failure::explain(report, arguments, options, false)?;
         return Ok(ExitCode::FAILURE);
     }
     if interrupted.load(Ordering::Relaxed) {

@@ -1,10 +1,11 @@
 //! What many seeds did together: a line while they run, and a table at the end.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use plurix_sim::{Mark, Report, Tally};
+use plurix_sim::{Mark, Report, Stage, Tally};
 use serde::Serialize;
 
 use super::now;
@@ -23,6 +24,7 @@ pub(super) struct Sum {
     done: u64,
     virtual_ns: u64,
     tally: Tally,
+    stage: Stage,
 }
 
 #[derive(Serialize)]
@@ -39,8 +41,10 @@ struct Summary<'a> {
 }
 
 impl Sum {
-    pub(super) fn new(seeds: Range<u64>, jobs: usize, started: Instant) -> Self {
+    pub(super) fn new(seeds: Range<u64>, jobs: usize, stage: Stage) -> Self {
+        let started = now();
         Self {
+            stage,
             seeds,
             jobs,
             started,
@@ -105,35 +109,18 @@ impl Sum {
         if failed {
             return Ok(());
         }
-        println!(
-            "  {} transactions: {} commits, {} conflicts, {} only read, {} aborted, {} lost, \
-             {} of unknown fate; {} misses; {} entries of outboxes delivered",
-            tally.attempts,
-            tally.commits,
-            tally.conflicts,
-            tally.read_only,
-            tally.aborts,
-            tally.lost,
-            tally.unknown,
-            tally.misses,
-            tally.delivered
-        );
-        println!(
-            "  histories judged by what programs saw alone: {} explained, {} undecided, {} went back",
-            tally.explained, tally.undecided, tally.went_back
-        );
-        let kinds = tally.struck.iter();
-        let kinds: Vec<String> = kinds
-            .map(|(kind, count)| format!("{kind} {count}"))
-            .collect();
-        println!("  {} faults: {}", tally.faults, kinds.join(", "));
-        let kinds = tally.scripts.iter();
-        let kinds: Vec<String> = kinds
-            .map(|(kind, count)| format!("{kind} {count}"))
-            .collect();
-        println!("  scripts: {}", kinds.join(", "));
+        match self.stage {
+            Stage::Cluster => print_transactions(tally),
+            Stage::Team => println!("  {} misses, {} bytes sent", tally.misses, tally.bytes),
+        }
+        println!("  {} faults: {}", tally.faults, listed(&tally.struck));
+        println!("  scripts: {}", listed(&tally.scripts));
         println!("  edges reached, in all:");
-        for pair in Mark::ALL.chunks(2) {
+        let marks: &[Mark] = match self.stage {
+            Stage::Cluster => &Mark::ALL,
+            Stage::Team => &Mark::TEAM,
+        };
+        for pair in marks.chunks(2) {
             let cells = pair.iter().map(|mark| {
                 let count = tally.marks.get(mark).copied().unwrap_or_default();
                 let count = if count == 0 {
@@ -147,6 +134,34 @@ impl Sum {
         }
         Ok(())
     }
+}
+
+fn listed(counts: &BTreeMap<&'static str, u64>) -> String {
+    let kinds = counts.iter();
+    let kinds: Vec<String> = kinds
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    kinds.join(", ")
+}
+
+fn print_transactions(tally: &Tally) {
+    println!(
+        "  {} transactions: {} commits, {} conflicts, {} only read, {} aborted, {} lost, \
+             {} of unknown fate; {} misses; {} entries of outboxes delivered",
+        tally.attempts,
+        tally.commits,
+        tally.conflicts,
+        tally.read_only,
+        tally.aborts,
+        tally.lost,
+        tally.unknown,
+        tally.misses,
+        tally.delivered
+    );
+    println!(
+        "  histories judged by what programs saw alone: {} explained, {} undecided, {} went back",
+        tally.explained, tally.undecided, tally.went_back
+    );
 }
 
 /// Shows now and then how far it is.
