@@ -11,10 +11,10 @@ use crate::random::Random;
 /// Nobody is ever so far.
 const NEVER: Interval = Interval(1 << 40);
 const NOBODYS_LOCK: SyncId = SyncId(999);
-/// Belongs to no region.
+/// Belong to no region, and are too many to be looked at one by one.
 const NOWHERE: PageRun = PageRun {
     first: PageNumber(1 << 20),
-    count: 3,
+    count: u32::MAX,
 };
 
 /// A message that nobody may send in `interval` to a team of `size`, and what is wrong with it.
