@@ -10,6 +10,8 @@
 //!   membership  snapshot  claims      the models: programs, bounds, what must be seen to happen
 //! ```
 //!
+//! [`team`] stands for itself: members of a team, a page, and what they say to each other.
+//!
 //! `cargo xtask model` checks all bounds; `cargo test` the smaller ones.
 
 mod check;
@@ -23,4 +25,5 @@ mod process;
 mod rules;
 mod shared;
 mod snapshot;
+mod team;
 mod wire;
