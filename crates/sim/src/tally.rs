@@ -180,6 +180,8 @@ pub enum Mark {
     GrantWithPages,
     /// What was stored without a lock was read by one who had learnt of it under a lock.
     AnnouncementHeeded,
+    /// A worker went on because a flag was raised.
+    FlagSeen,
     /// A page was asked for by one who had left a barrier, from one who had not.
     FetchBeforeRelease,
     /// A team lost a member, and another one began.
@@ -219,12 +221,13 @@ impl Mark {
     ];
 
     /// Every mark of a team.
-    pub const TEAM: [Self; 8] = [
+    pub const TEAM: [Self; 9] = [
         Self::PageMoved,
         Self::ChangesSent,
         Self::LockRevoked,
         Self::GrantWithPages,
         Self::AnnouncementHeeded,
+        Self::FlagSeen,
         Self::FetchBeforeRelease,
         Self::TeamBeganAgain,
         Self::RaceNamed,
@@ -264,6 +267,7 @@ impl Mark {
             Self::LockRevoked => "lock revoked",
             Self::GrantWithPages => "lock came with pages",
             Self::AnnouncementHeeded => "announcement heeded",
+            Self::FlagSeen => "flag seen",
             Self::FetchBeforeRelease => "page asked for too early",
             Self::TeamBeganAgain => "team began again",
             Self::RaceNamed => "race named",

@@ -39,7 +39,8 @@ impl Member {
     }
 
     /// A worker waits until a flag is `least` or higher; answers whether it is. Else it asks again when
-    /// a message was [handled](Self::handle).
+    /// a message was [handled](Self::handle), or when another worker of this station has raised the
+    /// flag.
     ///
     /// # Errors
     /// [`Error`] if the team cannot go on.

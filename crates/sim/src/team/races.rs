@@ -99,7 +99,7 @@ impl Races {
         }
     }
 
-    /// A worker has a lock: what was done before its release was done before now.
+    /// A worker has a lock, or sees a flag: what was done before its release was done before now.
     pub(super) fn acquire(&mut self, worker: usize, lock: SyncId) {
         if let Some(clocks) = self.locks.get(&lock) {
             join(&mut self.workers[worker], clocks);

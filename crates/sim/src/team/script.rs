@@ -4,7 +4,7 @@
 //! In an interval each byte of a page has a [`Role`]: it belongs to one worker, neighbours to different
 //! ones (false sharing is the rule), or nobody stores to it, or a lock guards it for good. Some pages
 //! have one writer alone for several intervals, and so move to him. Bytes behind these are for
-//! announcements: stored without a lock, and read by others who learn of it under one.
+//! announcements: stored without a lock, and read by others who learn of it under one, or by a flag.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,10 @@ pub(super) enum Step {
     Ask(Spot),
     /// Loads what was announced, if it was.
     Heed(Spot),
+    /// Raises a flag, for others to go on.
+    Raise(SyncId),
+    /// Waits for a flag that this worker raises.
+    Await(SyncId, usize),
     Count(SyncId, u64),
     Prefetch(PageRun),
     /// Does nothing that others could see.
@@ -57,6 +61,8 @@ impl Step {
             Self::Release(_) => "release",
             Self::Ask(_) => "ask",
             Self::Heed(_) => "heed",
+            Self::Raise(_) => "raise",
+            Self::Await(..) => "await",
             Self::Count(..) => "count",
             Self::Prefetch(_) => "prefetch",
             Self::Compute(_) => "compute",
@@ -116,6 +122,8 @@ const OFFSETS: u64 = 48;
 const ANNOUNCED_AT: u16 = 2048;
 const RACED_AT: u16 = 3000;
 const COUNTERS: u64 = 2;
+/// The first flag.
+const FLAGS: u32 = 1000;
 
 impl Scripts {
     pub(super) fn of(seed: u64, plan: &Plan) -> Self {
@@ -154,6 +162,8 @@ struct Writer<'a> {
     scripts: Scripts,
     /// Told in this interval: where, by what byte, under which lock.
     announcements: Vec<(Spot, Spot, SyncId)>,
+    /// Told in this interval: where, by which flag, by whom.
+    flags: Vec<(Spot, SyncId, usize)>,
 }
 
 impl<'a> Writer<'a> {
@@ -171,6 +181,7 @@ impl<'a> Writer<'a> {
                 race: None,
             },
             announcements: Vec::new(),
+            flags: Vec::new(),
         }
     }
 
@@ -181,6 +192,7 @@ impl<'a> Writer<'a> {
         for interval in 0..self.plan.intervals {
             self.share_out();
             self.announcements.clear();
+            self.flags.clear();
             for worker in 0..self.plan.worker_at.len() {
                 let steps = self.interval(interval, worker);
                 self.scripts.steps[worker].push(steps);
@@ -315,9 +327,11 @@ impl<'a> Writer<'a> {
                 steps.extend(self.spot(is_fit).map(Step::Load));
             }
             60..75 if synchronises => self.critical(steps),
-            75..80 if synchronises => self.announce(steps),
-            80..85 if synchronises => self.heed(steps),
-            85..90 if synchronises => {
+            75..78 if synchronises => self.announce(steps),
+            78..81 if synchronises => self.heed(steps),
+            81..84 if synchronises => self.raise(worker, steps),
+            84..87 if synchronises => self.wait(steps),
+            87..90 if synchronises => {
                 let counter = SyncId(100 + self.random.below(COUNTERS) as u32);
                 steps.push(Step::Count(counter, self.random.within(1..4)));
             }
@@ -381,6 +395,31 @@ impl<'a> Writer<'a> {
             Step::Store(says_so, 1),
             Step::Release(lock),
         ]);
+    }
+
+    /// Stores, and raises a flag.
+    fn raise(&mut self, worker: usize, steps: &mut Vec<Step>) {
+        if self.announced >= 200 {
+            return;
+        }
+        let at = ANNOUNCED_AT + 2 * self.announced;
+        let flag = SyncId(FLAGS + u32::from(self.announced));
+        self.announced += 1;
+        let page = self.random.pick(&self.pages);
+        let spot = Spot { page, at };
+        self.flags.push((spot, flag, worker));
+        let value = self.value();
+        steps.extend([Step::Store(spot, value), Step::Raise(flag)]);
+    }
+
+    /// Waits for a flag. Its worker comes before this one or is this one, so that none wait for each
+    /// other.
+    fn wait(&mut self, steps: &mut Vec<Step>) {
+        if self.flags.is_empty() {
+            return;
+        }
+        let (spot, flag, worker) = self.random.pick(&self.flags);
+        steps.extend([Step::Await(flag, worker), Step::Load(spot)]);
     }
 
     fn heed(&mut self, steps: &mut Vec<Step>) {

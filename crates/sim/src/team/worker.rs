@@ -4,7 +4,7 @@
 //! ```text
 //!   Runs ──step──► Runs      (later: it thinks)
 //!    │ ▲
-//!    │ └── a message was handled here, or somebody here gave a lock back
+//!    │ └── a message was handled here, or somebody here gave a lock back or raised a flag
 //!    └── the protocol says: not now ──► Waits
 //!   end of the script ──► AtBarrier ──released──► Runs the next one
 //! ```
@@ -50,7 +50,7 @@ enum End {
     After(Span),
     /// Not now.
     Waits,
-    /// Whoever waits for a lock here must look again.
+    /// Whoever waits for a lock or a flag here must look again.
     GaveBack,
 }
 
@@ -145,6 +145,7 @@ impl World {
         match step {
             Step::Release(lock) => !worker.held.contains(&lock),
             _ if worker.ticket.is_some() => false,
+            Step::Await(_, other) if !self.takes_part(other) => true,
             _ => !self.takes_part(index) || self.is_over,
         }
     }
@@ -181,6 +182,8 @@ impl World {
             },
             Step::Acquire(lock) => self.acquire(index, step, lock),
             Step::Release(lock) => self.give_back(index, step, lock),
+            Step::Raise(flag) => self.raise(index, step, flag),
+            Step::Await(flag, _) => self.wait(index, step, flag),
             Step::Count(counter, value) => self.count(index, step, counter, value),
             Step::Prefetch(run) => {
                 let station = self.life.workers[index].station;
@@ -293,6 +296,25 @@ impl World {
         let answer = station.member.unlock(lock, &mut station.memory.view);
         answer.map_err(|error| refused(index, step, &error))?;
         Ok(End::GaveBack)
+    }
+
+    fn raise(&mut self, index: usize, step: Step, flag: SyncId) -> Result<End, Violation> {
+        self.life.races.release(index, flag);
+        let station = &mut self.life.stations[self.life.workers[index].station];
+        let answer = station.member.raise(flag, 1, &mut station.memory.view);
+        answer.map_err(|error| refused(index, step, &error))?;
+        Ok(End::GaveBack)
+    }
+
+    fn wait(&mut self, index: usize, step: Step, flag: SyncId) -> Result<End, Violation> {
+        let station = &mut self.life.stations[self.life.workers[index].station];
+        let answer = station.member.is_raised(flag, 1, &mut station.memory.view);
+        if !answer.map_err(|error| refused(index, step, &error))? {
+            return Ok(End::Waits);
+        }
+        self.life.races.acquire(index, flag);
+        self.tally.mark(Mark::FlagSeen);
+        Ok(End::Done)
     }
 
     fn count(

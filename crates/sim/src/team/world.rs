@@ -167,7 +167,11 @@ impl World {
             }
             self.now = time;
             self.tally.events += 1;
-            self.is_over |= self.mask.ends_chaos(self.tally.events);
+            if !self.is_over && self.mask.ends_chaos(self.tally.events) {
+                self.is_over = true;
+                // Nobody raises a flag any more.
+                (0..self.plan.stations).for_each(|station| self.wake(station));
+            }
             if self.tally.events > progress::EVENTS_MAX {
                 return Err(progress::endless(&self.life.waiting()));
             }

@@ -1,5 +1,5 @@
 //! Oracle: a team comes to its end. Whoever waits is woken when a message was handled at his station, or
-//! when somebody there gave a lock back, as `plurix_protocol::team` asks of a driver; if nothing is under
+//! when somebody there gave a lock back or raised a flag, as `plurix_protocol::team` asks of a driver; if nothing is under
 //! way any more, nobody may be waiting.
 //!
 //! Source: liveness (Alpern and Schneider, "Defining liveness", Information Processing Letters 21(4),
