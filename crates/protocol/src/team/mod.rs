@@ -18,7 +18,7 @@
 //! unseen.
 //!
 //! **Invariants**
-//! 1. A page that its home may store to unseen ([`regions::State::Open`]) has no copy elsewhere, but for
+//! 1. A page that its home may store to unseen (`Open` in `regions.rs`) has no copy elsewhere, but for
 //!    copies that are dropped before a worker of their station runs again.
 //! 2. Between the release of a barrier and the next arrival, a copy holds all that was written before
 //!    that barrier.

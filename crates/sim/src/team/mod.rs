@@ -1,4 +1,4 @@
-//! A team on weak memory in one thread: the real [`Member`]s and the real view on its emulated back end,
+//! A team on weak memory in one thread: the real `Member`s and the real view on its emulated back end,
 //! workers that run scripts, a network that delays, and faults, all of it decided by one seed.
 //!
 //! ```text
