@@ -13,8 +13,8 @@
 //! answer, and it shuts itself when it has woken the service. Whoever puts the baton down opens it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use plurix_memory::View;
@@ -250,20 +250,13 @@ impl Engine {
                 Err(_) => return,
             }
             self.is_open.store(false, Ordering::Relaxed);
-            // Whoever has the baton opens the gate when it puts it down; here it was seen shut before it
-            // was looked whether somebody has it.
-            fence(Ordering::SeqCst);
-            let core = match self.core.try_lock() {
-                Ok(core) => core,
-                Err(TryLockError::Poisoned(core)) => core.into_inner(),
-                Err(TryLockError::WouldBlock) => continue,
-            };
-            self.attend(core);
+            // Whoever has the baton may be about to sleep, and have taken the gate for open. So it is waited
+            // for: who drives gives it away when it is wanted.
+            self.attend(self.take());
         }
     }
 
     fn attend(&self, mut core: Held<'_>) {
-        core.rouse();
         for link in core.links.iter_mut().flatten() {
             // A failure shows itself in the next read.
             let _ = link.notice_end();
@@ -333,13 +326,6 @@ impl Engine {
         }
         self.open(&mut core);
         drop(core);
-        // The gate may have woken the service while the baton was held, which has gone to sleep again.
-        fence(Ordering::SeqCst);
-        if !self.is_open.load(Ordering::Relaxed)
-            && let Ok(mut core) = self.core.try_lock()
-        {
-            self.open(&mut core);
-        }
     }
 
     /// Lets the service be woken.
