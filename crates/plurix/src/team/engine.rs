@@ -325,7 +325,6 @@ impl Engine {
             }
         }
         self.open(&mut core);
-        drop(core);
     }
 
     /// Lets the service be woken.

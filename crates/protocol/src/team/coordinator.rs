@@ -7,7 +7,7 @@ use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Arrive, Home, Release, ToPeer, Written};
 use plurix_wire::{Interval, PageNumber, Rank, SyncId};
 
-use super::Error;
+use super::{Error, regions};
 
 type Answers = Vec<(Rank, ToPeer)>;
 
@@ -266,20 +266,5 @@ fn moves(written: &[Written], wanted: impl Iterator<Item = (Rank, PageRun)>) -> 
         }
     }
     moved.sort_unstable();
-    let mut homes: Vec<Home> = Vec::new();
-    for (page, rank) in moved {
-        match homes.last_mut() {
-            Some(home) if home.rank == rank && home.run.first.0 + home.run.count == page.0 => {
-                home.run.count += 1;
-            }
-            _ => homes.push(Home {
-                run: PageRun {
-                    first: page,
-                    count: 1,
-                },
-                rank,
-            }),
-        }
-    }
-    homes
+    regions::homes(moved)
 }

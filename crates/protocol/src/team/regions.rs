@@ -1,6 +1,7 @@
 //! Which weak pages there are, and what this station knows of each.
 
 use plurix_wire::message::PageRun;
+use plurix_wire::message::peer::Home;
 use plurix_wire::{PageNumber, Rank};
 
 /// Pages of a first-touch region are managed by one rank in runs of this many, so that the claim of a
@@ -232,6 +233,23 @@ impl Regions {
         let at = (page.0 - region.run.first.0) as usize;
         (at < entries.len()).then_some((index, at))
     }
+}
+
+/// The homes of pages, which ascend, in the fewest runs.
+pub(super) fn homes(pages: impl IntoIterator<Item = (PageNumber, Rank)>) -> Vec<Home> {
+    let mut homes: Vec<Home> = Vec::new();
+    for (page, rank) in pages {
+        match homes.last_mut() {
+            Some(home) if home.rank == rank && home.run.first.0 + home.run.count == page.0 => {
+                home.run.count += 1;
+            }
+            _ => homes.push(Home {
+                run: page.into(),
+                rank,
+            }),
+        }
+    }
+    homes
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use plurix_wire::message::peer::{Changes, Home, Pages, SERVED_PAGES_MAX, ToPeer}
 use plurix_wire::{Interval, PAGE_BYTES, PageNumber, Rank};
 
 use super::regions::{Entry, State};
-use super::{Access, Error, Member, View};
+use super::{Access, Error, Member, View, regions};
 
 impl Member {
     /// Gives pages that have no home to whoever asks first.
@@ -26,23 +26,13 @@ impl Member {
     }
 
     pub(super) fn give_homes(&mut self, to: Rank, run: PageRun) -> Vec<Home> {
-        let mut homes: Vec<Home> = Vec::new();
-        for page in run.pages() {
+        let homes = run.pages().map(|page| {
             let entry = self.regions.get_mut(page).expect("managed here");
             let rank = entry.home().unwrap_or(to);
             entry.set_home(rank);
-            match homes.last_mut() {
-                Some(home) if home.rank == rank => home.run.count += 1,
-                _ => homes.push(Home {
-                    run: PageRun {
-                        first: page,
-                        count: 1,
-                    },
-                    rank,
-                }),
-            }
-        }
-        homes
+            (page, rank)
+        });
+        regions::homes(homes)
     }
 
     /// Somebody wants pages that are kept here.
