@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use plurix::net::Secret;
+use plurix::team::LineOptions;
 use plurix::{CheckpointOptions, CheckpointStrategy, Compression, ServerOptions};
 
 use crate::units::{parse_bytes, parse_duration};
@@ -187,6 +188,17 @@ impl ServerSettings {
             }
         }
         Some(options)
+    }
+
+    /// When teams take recovery lines: as often as checkpoints are taken, or each second if those are
+    /// taken by what has changed.
+    pub(crate) fn line_options(&self) -> Option<LineOptions> {
+        let options = self.checkpoint_options()?;
+        let every = match self.every {
+            Every::Time(every) => every,
+            Every::Changed(_) => Duration::from_secs(1),
+        };
+        Some(LineOptions::every(every).strategy(options.strategy))
     }
 
     /// The same settings as a command line.

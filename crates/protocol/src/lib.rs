@@ -21,6 +21,7 @@
 //! nothing in it may tell them apart.
 
 pub mod leader;
+mod page_set;
 pub mod station;
 pub mod team;
 

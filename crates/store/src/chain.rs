@@ -33,7 +33,7 @@ pub(crate) fn check(last: &Stamp, record: &Record) -> Result<(), &'static str> {
                 "the number is not that of the newest commit",
             ),
         ],
-        Body::Commit { .. } => [
+        Body::Commit { .. } | Body::RecoveryLine(_) => [
             (
                 generation == last.generation,
                 "the generation is not the one begun",

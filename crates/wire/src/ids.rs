@@ -85,6 +85,10 @@ number!(
 );
 
 number!(
+    /// A team, by where in the heap its record begins, in bytes.
+    TeamId(u64), "team "
+);
+number!(
     /// A station's place in its team, from 0; the first one coordinates.
     Rank(u16), "r"
 );

@@ -4,6 +4,7 @@
 //! leader its term and generation: the receiver ignores what comes from an earlier life.
 
 pub mod peer;
+pub mod recovery_line;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ use crate::ids::{
     StreamSequence, Term,
 };
 use crate::write_set::WriteSet;
+use recovery_line::{LineAnswer, LineRequest};
 
 /// Most bytes a commit's write set may hold; a transaction beyond it is refused with a typed error.
 pub const COMMIT_BYTES_MAX: usize = 16 << 20;
@@ -45,6 +47,15 @@ pub enum ToLeader {
     Shutdown,
     /// Asks for a checkpoint of everything committed before; needs no session.
     Checkpoint,
+    /// Something about a recovery line, on a connection without a session.
+    RecoveryLine {
+        /// The life of the station that speaks, which must be a member.
+        incarnation: Incarnation,
+        /// The generation it lives in.
+        generation: Generation,
+        /// What it wants.
+        request: LineRequest,
+    },
 }
 
 /// What a new incarnation tells of itself.
@@ -196,6 +207,8 @@ pub enum ToStation {
     Stopping,
     /// The answer to [`ToLeader::Checkpoint`], once it is on disk, or why it could not be taken.
     Checkpointed(Result<Box<CheckpointStatus>, String>),
+    /// What a [`ToLeader::RecoveryLine`] leads to.
+    RecoveryLine(LineAnswer),
 }
 
 /// The beginning of a session, also after a resume.
@@ -424,6 +437,7 @@ impl Message for ToLeader {
                 | Request::Heartbeat
                 | Request::Leave => {}
             },
+            Self::RecoveryLine { request, .. } => request.attachments(lend),
             Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {}
         }
     }
@@ -439,6 +453,7 @@ impl Message for ToLeader {
                 | Request::Heartbeat
                 | Request::Leave => Ok(()),
             },
+            Self::RecoveryLine { request, .. } => request.attach(take),
             Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {
                 Ok(())
             }
@@ -448,7 +463,11 @@ impl Message for ToLeader {
 
 impl Message for ToStation {
     fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
-        let Self::Batch(batch) = self else { return };
+        let batch = match self {
+            Self::Batch(batch) => batch,
+            Self::RecoveryLine(answer) => return answer.attachments(lend),
+            _ => return,
+        };
         for item in &batch.items {
             match item {
                 Item::Delta(delta) => lend(delta.writes.as_bytes()),
@@ -471,8 +490,10 @@ impl Message for ToStation {
     }
 
     fn attach(&mut self, mut take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
-        let Self::Batch(batch) = self else {
-            return Ok(());
+        let batch = match self {
+            Self::Batch(batch) => batch,
+            Self::RecoveryLine(answer) => return answer.attach(take),
+            _ => return Ok(()),
         };
         for item in &mut batch.items {
             match item {

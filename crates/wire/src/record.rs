@@ -16,7 +16,7 @@
 //! - `length`: bytes from the record's start to the end of its payload, without padding.
 //! - `crc32` (IEEE 802.3): over the segment's index (u64), then bytes 0..4 and 8..length, so that
 //!   a record copied from another segment is not taken for one of this.
-//! - `number`: the commit's own number; for other kinds the newest commit before it.
+//! - `number`: the own number of a commit or recovery line; for other kinds the newest commit before it.
 //! - `synced`: the newest commit known to be on disk when this one was written. Damage at or below
 //!   it loses promised bytes.
 
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use crate::Error;
 use crate::canary::{self, Canary};
 use crate::ids::{
-    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, StationId, Term,
+    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, StationId, TeamId, Term,
 };
 use crate::message::Member;
 use crate::write_set::WriteSet;
@@ -83,6 +83,9 @@ pub enum Body {
         /// The bytes changed.
         writes: WriteSet,
     },
+    /// The weak pages of a team were replaced by those of a recovery line, as one commit. They are not
+    /// in the log: who has no checkpoint of them has lost the line.
+    RecoveryLine(TeamId),
     /// A member joined.
     Joined(Member),
     /// A member ended or was dropped.
@@ -104,6 +107,7 @@ impl Body {
             Self::Term => 4,
             Self::Generation => 5,
             Self::Clean => 6,
+            Self::RecoveryLine(_) => 7,
         }
     }
 
@@ -111,7 +115,7 @@ impl Body {
         match self {
             Self::Commit { writes, .. } => COMMIT_PREFIX + writes.as_bytes().len(),
             Self::Joined(_) => 13,
-            Self::Left(_) => 8,
+            Self::Left(_) | Self::RecoveryLine(_) => 8,
             Self::Term | Self::Generation | Self::Clean => 0,
         }
     }
@@ -160,6 +164,7 @@ impl Record {
                 out.push(u8::from(member.observer));
             }
             Body::Left(incarnation) => out.extend_from_slice(&incarnation.0.to_le_bytes()),
+            Body::RecoveryLine(team) => out.extend_from_slice(&team.0.to_le_bytes()),
             Body::Term | Body::Generation | Body::Clean => {}
         }
         debug_assert_eq!(out.len() - start, length);
@@ -248,6 +253,10 @@ fn decode_body(kind: u8, payload: &Bytes) -> Result<Body, Error> {
         4 => expect(0).map(|()| Body::Term),
         5 => expect(0).map(|()| Body::Generation),
         6 => expect(0).map(|()| Body::Clean),
+        7 => {
+            expect(8)?;
+            Ok(Body::RecoveryLine(TeamId(u64_at(payload, 0))))
+        }
         _ => Err(Error::Record("unknown kind")),
     }
 }
@@ -301,6 +310,7 @@ mod tests {
             },
             Body::Left(Incarnation(9)),
             Body::Generation,
+            Body::RecoveryLine(TeamId(8192)),
             Body::Clean,
         ];
         let stamp = Stamp {

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use plurix::activity::{Activity, Done, Work};
-use plurix::team::{Program, TeamError, TeamOptions};
+use plurix::team::{LineOptions, Program, TeamError, TeamOptions};
 use plurix::{ErrorKind, Plain, Result, Station, Transaction};
 use zerocopy::IntoBytes;
 
@@ -76,6 +76,7 @@ pub(crate) trait TeamProgram: Program<Output: Plain> + Send + Sized + 'static {
 pub(crate) struct TeamApp<P> {
     program: P,
     stations: u16,
+    lines: Option<LineOptions>,
     arguments: TeamArguments,
 }
 
@@ -97,6 +98,7 @@ impl<P: TeamProgram> TeamApp<P> {
         Ok(Self {
             program,
             stations,
+            lines: places.lines,
             arguments,
         })
     }
@@ -130,6 +132,7 @@ impl<P: TeamProgram> Activity for Seat<P> {
                 .stations(record.stations as u16)
                 .workers(record.workers as u16);
             team.progress = Some(record.progress);
+            team.lines = record.lines();
             team.patience = PATIENCE;
             Ok((program, team))
         })?;
@@ -174,7 +177,8 @@ impl<P: TeamProgram> App for TeamApp<P> {
             for number in 0..self.stations {
                 tx.spawn::<Seat<P>>(number.into())?;
             }
-            Record::new(tx, fingerprint, self.stations, self.arguments.workers)
+            let size = (self.stations, self.arguments.workers);
+            Record::new(tx, fingerprint, size, self.lines)
         })?;
         Ok(())
     }
@@ -234,6 +238,8 @@ fn with_members(report: Report, record: &Record, members: &[Member]) -> Report {
         .with("changes", sum(|member| member.changes))
         .with("messages", sum(|member| member.messages))
         .with("bytes", sum(|member| member.bytes))
+        .with("recovery lines", most(|member| member.lines))
+        .with("pages in lines", sum(|member| member.line_pages))
 }
 
 /// To the microsecond.

@@ -1,5 +1,7 @@
 //! The options that all programs for teams have, and where such a program shall run.
 
+use plurix::team::LineOptions;
+
 /// How a team is made up, and what becomes of its result.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct TeamArguments {
@@ -26,4 +28,6 @@ impl Default for TeamArguments {
 pub struct Places {
     /// How many stations work. A team needs all of them at once; others take what comes.
     pub stations: u32,
+    /// When teams take recovery lines, if they shall.
+    pub lines: Option<LineOptions>,
 }

@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use plurix::team::Report;
-use plurix::{Plain, Ptr, Result, Transaction, plain};
+use plurix::team::{LineOptions, Report};
+use plurix::{CheckpointStrategy, Plain, Ptr, Result, Transaction, plain};
 
 use crate::run::{Fingerprint, element};
 
@@ -26,6 +26,10 @@ pub(super) struct Record {
     pub(super) workers: u64,
     pub(super) progress: Ptr<u64>,
     pub(super) members: Ptr<[Member]>,
+    /// From one recovery line to the next, in nanoseconds; zero for none.
+    line_every_ns: u64,
+    /// 1 if workers wait for them.
+    line_blocks: u64,
     /// 1 once something was found.
     pub(super) has_found: u64,
     /// What all workers answered, with zeros behind.
@@ -57,7 +61,10 @@ pub(super) struct Member {
     pub(super) changes: u64,
     pub(super) messages: u64,
     pub(super) bytes: u64,
-    reserved: [u64; 3],
+    pub(super) lines: u64,
+    /// Its pages in them.
+    pub(super) line_pages: u64,
+    reserved: u64,
 }
 
 impl Record {
@@ -65,10 +72,13 @@ impl Record {
     pub(super) fn new(
         tx: &mut Transaction<'_>,
         fingerprint: Fingerprint,
-        stations: u16,
-        workers: u16,
+        (stations, workers): (u16, u16),
+        lines: Option<LineOptions>,
     ) -> Result<Self> {
+        let is_blocking = |lines: LineOptions| lines.strategy == CheckpointStrategy::Blocking;
         Ok(Self {
+            line_every_ns: lines.map_or(0, |lines| ns(lines.every).max(1)),
+            line_blocks: lines.is_some_and(is_blocking).into(),
             fingerprint,
             stations: stations.into(),
             workers: workers.into(),
@@ -77,6 +87,17 @@ impl Record {
             has_found: 0,
             found: [0; FOUND_BYTES],
             others: 0,
+        })
+    }
+
+    /// When the team takes recovery lines.
+    pub(super) fn lines(&self) -> Option<LineOptions> {
+        let lines = LineOptions::every(Duration::from_nanos(self.line_every_ns));
+        (self.line_every_ns > 0).then(|| {
+            lines.strategy(match self.line_blocks {
+                0 => CheckpointStrategy::NonBlocking,
+                _ => CheckpointStrategy::Blocking,
+            })
         })
     }
 
@@ -106,7 +127,6 @@ impl Record {
 
 impl Member {
     fn of<T>(report: &Report<T>) -> Self {
-        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let busy = |waited: &Duration| ns(report.elapsed.saturating_sub(*waited));
         let counts = report.counts;
         Self {
@@ -123,9 +143,15 @@ impl Member {
             changes: counts.changes,
             messages: counts.messages,
             bytes: counts.bytes,
-            reserved: [0; 3],
+            lines: report.lines,
+            line_pages: report.line_pages,
+            reserved: 0,
         }
     }
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Enters what the station of activity `number` has come to.
@@ -159,7 +185,7 @@ mod tests {
     fn all_must_have_found_the_same() {
         let mut cluster = Cluster::local(1).unwrap();
         let station = &mut cluster.stations()[0];
-        let record = station.transaction(|tx| Record::new(tx, [7; 32], 2, 1));
+        let record = station.transaction(|tx| Record::new(tx, [7; 32], (2, 1), None));
         let mut record = record.unwrap();
         assert_eq!(record.found::<[u64; 2]>(), None);
         record.enter(&[1_u64, 2]);

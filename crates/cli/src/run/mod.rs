@@ -129,6 +129,7 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<Exit> {
     }
     let places = Places {
         stations: options.stations,
+        lines: options.settings.line_options(),
     };
     let app = options.app.clone().into_app(places)?;
     let json = options.json;

@@ -156,7 +156,9 @@ impl PageServer {
                             let synced = self.store.synced();
                             self.leader.handle(now, Event::Durable(synced));
                         }
-                        Body::Commit { .. } => self.store.append(&record)?,
+                        Body::Commit { .. } | Body::RecoveryLine(_) => {
+                            self.store.append(&record)?
+                        }
                         Body::Joined(_) | Body::Left(_) => {
                             // Commits leave a reserve for these; it can be used up all the same.
                             let (bytes, room) =

@@ -19,13 +19,16 @@ use std::time::{Duration, Instant};
 
 use plurix_memory::View;
 use plurix_protocol::team::{Command, Member};
-use plurix_wire::Rank;
 use plurix_wire::message::peer::ToPeer;
+use plurix_wire::message::recovery_line::LineState;
+use plurix_wire::{CommitNumber, Rank};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 
 use super::TeamError;
+use super::keeper::Mailbox;
 use super::mesh::Links;
+use super::recovery_line::Lines;
 use crate::net::{Connection, GLANCES, NetError, Spinner};
 
 /// A worker that sleeps looks again after so long, whatever happens: for the end of the process behind a
@@ -55,6 +58,7 @@ pub(super) struct Core {
     /// A worker drives while it waits, and holds the baton most of the time.
     is_driven: bool,
     pub(super) roll: Roll,
+    pub(super) lines: Lines,
     pub(super) counts: Counts,
 }
 
@@ -100,6 +104,8 @@ pub(super) struct Engine {
     is_open: AtomicBool,
     bell: OwnedFd,
     is_over: AtomicBool,
+    /// What the keeper of recovery lines shall do.
+    pub(super) mailbox: Mailbox,
 }
 
 type Held<'a> = MutexGuard<'a, Core>;
@@ -109,6 +115,7 @@ impl Engine {
         member: Member,
         view: View,
         links: Links,
+        lines: Lines,
         spin: Duration,
     ) -> std::io::Result<Self> {
         let sockets = epoll::create(CreateFlags::CLOEXEC)?;
@@ -124,7 +131,9 @@ impl Engine {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&gate, &bell, EventData::new_u64(0), EventFlags::IN)?;
         epoll::add(&gate, &sockets, EventData::new_u64(1), OPEN)?;
+        let mailbox = lines.mailbox().clone();
         Ok(Self {
+            mailbox,
             core: Mutex::new(Core {
                 member,
                 view,
@@ -135,6 +144,7 @@ impl Engine {
                 sleepers: 0,
                 is_driven: false,
                 roll: Roll::default(),
+                lines,
                 counts: Counts::default(),
             }),
             driven: Condvar::new(),
@@ -287,11 +297,36 @@ impl Engine {
         self.announce(&core);
     }
 
-    /// Ends the service.
+    /// The team cannot go on as it is, but another one can be formed.
+    pub(super) fn lose(&self, why: TeamError) {
+        let mut core = self.take();
+        core.fail(why);
+        self.announce(&core);
+    }
+
+    /// The recovery line under way is in the heap as this commit; or nowhere.
+    pub(super) fn end_line(&self, number: Option<CommitNumber>) {
+        // If the team cannot go on, nobody wants to know.
+        let _ = self.wait(|core| {
+            core.lines.end(number);
+            Ok(Some(()))
+        });
+    }
+
+    /// Ends the service and the keeper.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
+        self.mailbox.end();
         // Only a full counter is refused, which wakes as well.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// Takes the baton for a moment.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.take();
+        let answer = look(&mut core);
+        self.put(core);
+        answer
     }
 
     /// Takes the baton.
@@ -370,6 +405,20 @@ impl Engine {
 }
 
 impl Core {
+    /// Takes the recovery line that the first rank has brought to the barrier before, if there is one;
+    /// answers the phase that follows it.
+    pub(super) fn go_on_from_line(&mut self) -> Result<u64, TeamError> {
+        let brought = self.member.brought().first().and_then(Option::as_ref);
+        let Some((number, state)) = brought.and_then(|bytes| bytes.split_first_chunk()) else {
+            return Ok(0);
+        };
+        let number = CommitNumber(u64::from_le_bytes(*number));
+        let state = LineState::from_bytes(state).map_err(|_| TeamError::BadLine(number))?;
+        self.lines.go_on_from(number);
+        self.member.go_on_from(state.marks);
+        Ok(state.phase)
+    }
+
     /// Asks whether a wait is over, unless the team has failed.
     fn attempt<R>(
         &mut self,
@@ -435,11 +484,17 @@ impl Core {
 
     /// Sends what is due, as far as the connections take it.
     fn flush(&mut self) -> Result<(), TeamError> {
-        while let Some(Command::Tell(rank, message)) = self.member.poll() {
-            self.count(&message);
-            if let Some(link) = &mut self.links[usize::from(rank.0)] {
-                link.send(&message)
-                    .map_err(|source| TeamError::lost(rank, &source))?;
+        while let Some(command) = self.member.poll() {
+            match command {
+                Command::Tell(rank, message) => {
+                    self.count(&message);
+                    if let Some(link) = &mut self.links[usize::from(rank.0)] {
+                        link.send(&message)
+                            .map_err(|source| TeamError::lost(rank, &source))?;
+                    }
+                }
+                Command::Load(run) => self.lines.load(run),
+                Command::Cut { cut, pages, marks } => self.lines.begin(cut, pages, marks),
             }
         }
         for (rank, link) in self.links.iter_mut().enumerate() {

@@ -10,11 +10,14 @@ use plurix_protocol::team::{Member, Settings};
 use plurix_wire::Rank;
 
 use super::engine::Engine;
+use super::keeper::{Keeping, Mailbox};
 use super::mesh::Meeting;
 use super::record::{self, Formation};
+use super::recovery_line::{LineOptions, Lines};
 use super::{TeamError, TeamOptions};
 use crate::error::{ErrorKind, Result};
 use crate::net::{Address, ListenError, Listener};
+use crate::server::CheckpointStrategy;
 use crate::station::Station;
 
 /// While members meet, it is looked this often whether the team is still the same.
@@ -54,7 +57,7 @@ pub(super) fn gather(
     station: &mut Station,
     team: &TeamOptions,
     listener: &Listener,
-) -> Result<Engine> {
+) -> Result<(Engine, Formation)> {
     let deadline = Instant::now() + team.patience;
     let own = listener.address().map_err(TeamError::from)?;
     let secret = station.shared.driver().options().secret.clone();
@@ -92,8 +95,39 @@ pub(super) fn gather(
     let system = |error: Box<dyn std::error::Error + Send + Sync>| ErrorKind::System(error);
     let view = View::reserve(station.heap_bytes(), team.mechanism);
     let view = view.map_err(|error| system(Box::new(error)))?;
-    let engine = Engine::new(member, view, links, team.spin);
-    Ok(engine.map_err(|error| system(Box::new(error)))?)
+    let mailbox = Mailbox::new().map_err(|error| system(Box::new(error)))?;
+    // Without a page server that can be reached there is nowhere to keep them.
+    let options = team.lines.filter(|_| station.reached.is_some());
+    let lines = Lines::new(options, mailbox);
+    let engine = Engine::new(member, view, links, lines, team.spin);
+    let engine = engine.map_err(|error| system(Box::new(error)))?;
+    Ok((engine, formation))
+}
+
+/// What the station's recovery lines need, unless it has no page server that can be reached.
+pub(super) fn keeping(
+    station: &Station,
+    formation: &Formation,
+    team: &TeamOptions,
+) -> Option<Keeping> {
+    let address = station.reached.clone()?;
+    let is_blocking = |lines: LineOptions| lines.strategy == CheckpointStrategy::Blocking;
+    let driver = station.shared.driver();
+    let (secret, patience) = (driver.options().secret.clone(), driver.options().patience);
+    drop(driver);
+    Some(Keeping {
+        address,
+        cluster: station.cluster(),
+        secret,
+        patience,
+        incarnation: station.incarnation(),
+        generation: station.generation(),
+        team: formation.team,
+        formation: formation.key,
+        rank: Rank(formation.rank),
+        size: formation.addresses.len() as u16,
+        is_blocking: team.lines.is_some_and(is_blocking),
+    })
 }
 
 /// Enters the team and waits until all its members are there.

@@ -51,8 +51,10 @@
 
 mod engine;
 mod form;
+mod keeper;
 mod mesh;
 mod record;
+mod recovery_line;
 mod region;
 mod run;
 mod worker;
@@ -64,7 +66,8 @@ use std::time::Duration;
 pub use plurix_memory::Mechanism;
 use plurix_protocol::team::{Error as ProtocolError, Settings};
 use plurix_wire::message::peer::TEAM_MAX;
-use plurix_wire::{PAGE_BYTES, Rank};
+use plurix_wire::message::recovery_line::LineRefusal;
+use plurix_wire::{CommitNumber, PAGE_BYTES, Rank};
 
 use crate::error::{ErrorKind, Result};
 use crate::net::{Address, ConnectError, NetError};
@@ -73,6 +76,7 @@ use crate::ptr::Ptr;
 use crate::transaction::Transaction;
 pub use engine::Counts;
 use record::REGIONS_MAX;
+pub use recovery_line::LineOptions;
 use region::RegionRecord;
 pub use region::{Placement, Region, RegionOptions};
 pub use run::{Report, run};
@@ -182,8 +186,11 @@ pub struct TeamOptions {
     pub shared_memory: bool,
     /// Most pages that are asked for ahead when they are touched one after the other.
     pub read_ahead: u32,
-    /// Where the heap shall say, now and then, how many phases the team has run since it began, for
-    /// whoever watches it. A team that begins again counts from zero again.
+    /// When recovery lines are taken, from which the team goes on if it loses a station; with none it
+    /// begins again.
+    pub lines: Option<LineOptions>,
+    /// Where the heap shall say, now and then, how many phases the team has run, for whoever watches it.
+    /// A team that goes back to a recovery line counts from there again.
     pub progress: Option<Ptr<u64>>,
 }
 
@@ -201,6 +208,7 @@ impl TeamOptions {
             patience: Duration::from_secs(30),
             shared_memory: true,
             read_ahead: Settings::default().read_ahead,
+            lines: None,
             progress: None,
         }
     }
@@ -261,6 +269,12 @@ pub enum TeamError {
         /// What happened.
         why: Arc<str>,
     },
+    /// The recovery line that the team went on from is gone, or this station is none of the living.
+    #[error("the team's recovery line: {0}")]
+    LineLost(LineRefusal),
+    /// What the recovery line holds beside its pages cannot be read.
+    #[error("the team's recovery line {0} was left by another version; use that, or another name")]
+    BadLine(CommitNumber),
     /// The kernel refuses to open or close memory.
     #[error("weak memory: {0}")]
     Memory(Arc<plurix_memory::Error>),

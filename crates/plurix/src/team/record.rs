@@ -1,7 +1,7 @@
 //! A team as the heap has it: who belongs to it and where they listen, and its regions.
 
-use plurix_wire::Incarnation;
 use plurix_wire::message::peer::TEAM_MAX;
+use plurix_wire::{Incarnation, TeamId};
 use zerocopy::FromZeros;
 
 use super::TeamError;
@@ -49,6 +49,8 @@ pub(super) struct Formation {
     /// Names this formation: it follows from the lives of its members.
     pub(super) key: u64,
     pub(super) addresses: Vec<Address>,
+    /// Names the team.
+    pub(super) team: TeamId,
 }
 
 /// Enters this station into the team, in the place of one that is dead or missing, and answers who is
@@ -107,6 +109,7 @@ pub(super) fn enlist(
             rank,
             key,
             addresses,
+            team: TeamId(record.offset()),
         }))
     })
 }

@@ -4,13 +4,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use plurix_memory::{Access, Faults, Mechanism, with_fault_stack};
+use plurix_protocol::team::Boundary;
 use plurix_wire::message::peer::TEAM_MAX;
 use plurix_wire::{PageNumber, Rank};
 
 use super::engine::{Counts, Engine};
+use super::keeper::{Keeper, Keeping};
+use super::record::Formation;
 use super::{Program, Setup, TeamError, TeamOptions, Turn, Worker, form, record};
 use crate::error::{ErrorKind, Result, is_of_station};
 use crate::net::Address;
@@ -39,8 +43,12 @@ pub struct Report<T> {
     pub counts: Counts,
     /// How page faults were noticed.
     pub mechanism: Mechanism,
-    /// How often the team has begun again because a member was lost.
+    /// How often the team has begun again, or gone back to a recovery line, because a member was lost.
     pub restarts: u32,
+    /// Recovery lines that were taken since the last time.
+    pub lines: u64,
+    /// Pages of this station in them.
+    pub line_pages: u64,
 }
 
 /// Joins the cluster at `address` and runs the program as one station of a team, until all are done.
@@ -90,7 +98,8 @@ impl Station {
         let listener = form::listen(self, team)?;
         let mut restarts = 0;
         loop {
-            let engine = Arc::new(form::gather(self, team, &listener)?);
+            let (engine, formation) = form::gather(self, team, &listener)?;
+            let engine = Arc::new(engine);
             let finish = |station: &mut Self, report: &mut Report<P::Output>| {
                 report.restarts = restarts;
                 station.transaction(|tx| {
@@ -98,7 +107,7 @@ impl Station {
                     record::end(tx, &team.name)
                 })
             };
-            match live(self, &engine, team, program, finish) {
+            match live(self, (&engine, &formation), team, program, finish) {
                 Ok(report) => return Ok(report),
                 Err(error) if is_loss(&error) => restarts += 1,
                 Err(error) => return Err(error),
@@ -109,28 +118,29 @@ impl Station {
 
 /// Whether a member was lost, so that another may take its place.
 fn is_loss(error: &crate::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Team(why) if matches!(**why, TeamError::Lost { .. }))
+    use TeamError::{LineLost, Lost};
+    matches!(error.kind(), ErrorKind::Team(why) if matches!(**why, Lost { .. } | LineLost(_)))
 }
 
 /// Lives in one formation of the team, while a thread looks after its connections.
 fn live<P: Program>(
     station: &mut Station,
-    engine: &Arc<Engine>,
+    (engine, formation): (&Arc<Engine>, &Formation),
     team: &TeamOptions,
     program: &P,
     finish: impl FnOnce(&mut Station, &mut Report<P::Output>) -> Result<()>,
 ) -> Result<Report<P::Output>> {
     let system = |error: Box<dyn std::error::Error + Send + Sync>| ErrorKind::System(error);
     let handler = Arc::new(Handler(Arc::downgrade(engine)));
-    let noticed = engine.take().view.on_fault(handler);
+    let noticed = engine.with(|core| core.view.on_fault(handler));
     noticed.map_err(|error| system(Box::new(error)))?;
-    let service = {
-        let engine = Arc::clone(engine);
-        let thread = std::thread::Builder::new().name("plurix-team".to_owned());
-        let spawned = thread.spawn(move || engine.serve());
-        spawned.map_err(|error| system(Box::new(error)))?
-    };
-    let answer = work(station, engine, team, program, finish);
+    let keeping = form::keeping(station, formation, team);
+    let mut threads = vec![spawn("plurix-team", engine, |engine| engine.serve())?];
+    if let Some(keeping) = keeping.clone() {
+        let keep = move |engine: &Engine| Keeper::new(engine, &keeping).run();
+        threads.push(spawn("plurix-lines", engine, keep)?);
+    }
+    let answer = work(station, (engine, keeping.as_ref()), team, program, finish);
     if let Err(error) = &answer {
         match error.kind() {
             ErrorKind::Team(why) => engine.give_up((**why).clone()),
@@ -139,26 +149,36 @@ fn live<P: Program>(
         }
     }
     engine.end();
-    // A panic there has been printed; there is nothing to add.
-    let _ = service.join();
+    for thread in threads {
+        // A panic there has been printed; there is nothing to add.
+        let _ = thread.join();
+    }
     answer
+}
+
+fn spawn(
+    name: &str,
+    engine: &Arc<Engine>,
+    run: impl FnOnce(&Engine) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let engine = Arc::clone(engine);
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let spawned = thread.spawn(move || run(&engine));
+    Ok(spawned.map_err(|error| ErrorKind::System(Box::new(error)))?)
 }
 
 /// Sets the team up, if nobody has, runs the workers of this station, and leaves their results.
 fn work<P: Program>(
     station: &mut Station,
-    engine: &Arc<Engine>,
+    (engine, keeping): (&Arc<Engine>, Option<&Keeping>),
     team: &TeamOptions,
     program: &P,
     finish: impl FnOnce(&mut Station, &mut Report<P::Output>) -> Result<()>,
 ) -> Result<Report<P::Output>> {
-    let data = lay_out(station, engine, team, program)?;
-    let (rank, mechanism) = {
-        let core = engine.take();
-        (core.member.rank().0, core.view.mechanism())
-    };
+    let (data, phase) = lay_out(station, (engine, keeping), team, program)?;
+    let (rank, mechanism) = engine.with(|core| (core.member.rank().0, core.view.mechanism()));
     let begin = Instant::now();
-    let ran = run_workers(station, engine, team, program, (rank, &data))?;
+    let ran = run_workers(station, engine, team, program, (rank, &data, phase))?;
     let elapsed = begin.elapsed();
     let mut report = Report {
         outputs: Vec::new(),
@@ -169,6 +189,8 @@ fn work<P: Program>(
         counts: Counts::default(),
         mechanism,
         restarts: 0,
+        lines: 0,
+        line_pages: 0,
     };
     let (fine, failed): (Vec<_>, Vec<_>) = ran.into_iter().partition(Result::is_ok);
     if let Some(error) = cause(failed, engine) {
@@ -179,7 +201,8 @@ fn work<P: Program>(
         report.waited.push(ran.waited);
         report.phases = ran.phases;
     }
-    report.counts = engine.take().counts;
+    (report.counts, report.lines, report.line_pages) =
+        engine.with(|core| (core.counts, core.lines.taken, core.lines.pages));
     finish(station, &mut report)?;
     // Nothing of this station's is missing if others are lost now.
     let _ = leave(engine, team.stations);
@@ -192,11 +215,11 @@ fn run_workers<P: Program>(
     engine: &Engine,
     team: &TeamOptions,
     program: &P,
-    (rank, data): (u16, &P::Data),
+    (rank, data, first): (u16, &P::Data, u64),
 ) -> Result<Vec<Result<Ran<P::Output>>>> {
     let crew = usize::from(team.workers);
-    let handle = engine.take().view.handle();
-    let phase = &AtomicU64::new(0);
+    let handle = engine.with(|core| core.view.handle());
+    let phase = &AtomicU64::new(first);
     let watched = team.progress.filter(|_| rank == 0);
     std::thread::scope(|scope| {
         // Nothing is sent: it is closed when the last worker ends.
@@ -210,11 +233,12 @@ fn run_workers<P: Program>(
                     count: usize::from(team.stations) * crew,
                     crew: team.workers,
                     waited: Duration::ZERO,
+                    holds_up: team.lines.is_some(),
                 };
                 let running = running.clone();
                 scope.spawn(move || {
                     let _running = running;
-                    run_phases(program, worker, data, phase)
+                    run_phases(program, worker, (data, first), phase)
                 })
             })
             .collect();
@@ -255,8 +279,8 @@ fn tell(
 fn cause<T>(failed: Vec<Result<T>>, engine: &Engine) -> Option<crate::Error> {
     let is_consequence = |error: &crate::Error| matches!(error.kind(), ErrorKind::Team(why) if matches!(**why, TeamError::WorkerFailed));
     let mut errors: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
-    match engine.take().failure() {
-        Some(why) if !matches!(why, TeamError::WorkerFailed) => Some(why.clone().into()),
+    match engine.with(|core| core.failure().cloned()) {
+        Some(why) if !matches!(why, TeamError::WorkerFailed) => Some(why.into()),
         _ => {
             errors.sort_by_key(is_consequence);
             errors.into_iter().next()
@@ -289,17 +313,16 @@ struct Ran<T> {
 fn run_phases<P: Program>(
     program: &P,
     mut worker: Worker<'_>,
-    data: &P::Data,
+    (data, first): (&P::Data, u64),
     phases: &AtomicU64,
 ) -> Result<Ran<P::Output>> {
     let engine = worker.engine;
     let lives = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         with_fault_stack(|| {
-            for phase in 0.. {
+            for phase in first.. {
                 let turn = program.phase(&mut worker, data, phase)?;
                 let is_done = matches!(turn, Turn::Done(_));
-                let all = worker.gather(u64::from(is_done))?;
-                if all.iter().any(|done| *done != u64::from(is_done)) {
+                if !worker.end_phase(phase, is_done)? {
                     return Err(TeamError::Disagreement.into());
                 }
                 // All workers have run as many.
@@ -319,7 +342,9 @@ fn run_phases<P: Program>(
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => Err(ErrorKind::System(Box::new(error)).into()),
         // Who runs on with rubbish after a member was lost may come to anything.
-        Err(_) if engine.take().failure().is_some() => Err(TeamError::WorkerFailed.into()),
+        Err(_) if engine.with(|core| core.failure().is_some()) => {
+            Err(TeamError::WorkerFailed.into())
+        }
         Err(panic) => {
             engine.give_up(TeamError::WorkerFailed);
             std::panic::resume_unwind(panic);
@@ -332,16 +357,21 @@ fn run_phases<P: Program>(
     answer
 }
 
-/// Lays the program's data out, unless that was done, and tells the protocol of its regions.
+/// Lays the program's data out, unless that was done, and tells the protocol of its regions, and of the
+/// recovery line that they begin as. Answers the first phase.
 fn lay_out<P: Program>(
     station: &mut Station,
-    engine: &Engine,
+    (engine, keeping): (&Engine, Option<&Keeping>),
     team: &TeamOptions,
     program: &P,
-) -> Result<P::Data> {
+) -> Result<(P::Data, u64)> {
     let name = &team.name;
     let root = format!("data/{name}");
-    if engine.take().member.rank() == Rank(0) {
+    let mut line = None;
+    if engine.with(|core| core.member.rank()) == Rank(0) {
+        // All go on from the line that the first one is told of, whatever becomes of the page server.
+        let found = keeping.map(Keeping::ask).transpose()?.flatten();
+        line = found.map(|line| [&line.number.0.to_le_bytes(), &line.state[..]].concat());
         station.transaction(|tx| {
             if record::regions(tx, name)?.is_some() {
                 return Ok(());
@@ -357,28 +387,29 @@ fn lay_out<P: Program>(
             record::set_up(tx, name, &regions)
         })?;
     }
-    meet(engine)?;
+    meet(engine, line)?;
     station.latest()?;
     let (data, regions) = station.transaction(|tx| {
         let regions = record::regions(tx, name)?;
         let regions = regions.ok_or(ErrorKind::Corrupt { what: "team" })?;
         Ok((*tx.get(tx.root::<P::Data>(&root)?)?, regions))
     })?;
-    {
-        let mut core = engine.take();
+    let phase = engine.with(|core| {
+        let phase = core.go_on_from_line()?;
         let apart = regions
             .iter()
             .all(|region| core.member.add_region(region.protocol()));
-        if !apart {
-            return Err(ErrorKind::Corrupt { what: "team" }.into());
+        match apart {
+            true => Ok(phase),
+            false => Err(crate::Error::from(ErrorKind::Corrupt { what: "team" })),
         }
-    }
-    meet(engine)?;
-    Ok(data)
+    })?;
+    meet(engine, None)?;
+    Ok((data, phase))
 }
 
 /// A barrier of stations, without their workers.
-fn meet(engine: &Engine) -> Result<()> {
+fn meet(engine: &Engine, mut brings: Option<Vec<u8>>) -> Result<()> {
     let mut before = None;
     engine.wait(|core| {
         let interval = core.member.interval();
@@ -386,7 +417,8 @@ fn meet(engine: &Engine) -> Result<()> {
             Some(before) => before,
             None => {
                 before = Some(interval);
-                core.member.arrive(None, &mut core.view)?;
+                core.member
+                    .arrive(brings.take(), Boundary::Within, &mut core.view)?;
                 interval
             }
         };

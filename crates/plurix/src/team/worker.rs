@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plurix_memory::{Access, Exclusive, Shared, ViewHandle};
+use plurix_protocol::team::Boundary;
 use plurix_wire::SyncId;
 
 use super::TeamError;
@@ -25,6 +26,8 @@ pub struct Worker<'t> {
     /// Workers at its station.
     pub(super) crew: u16,
     pub(super) waited: Duration,
+    /// It waits for recovery lines.
+    pub(super) holds_up: bool,
 }
 
 impl<'t> Worker<'t> {
@@ -218,7 +221,7 @@ impl<'t> Worker<'t> {
     /// # Errors
     /// If the team cannot go on.
     pub fn barrier(&mut self) -> Result<()> {
-        self.meet(&[]).map(drop)
+        self.meet(&[], None).map(drop)
     }
 
     /// A barrier to which each worker brings a value; folds them in the workers' order, so that all
@@ -237,8 +240,26 @@ impl<'t> Worker<'t> {
     /// # Errors
     /// If the team cannot go on.
     pub fn gather<T: Plain>(&mut self, value: T) -> Result<Vec<T>> {
+        self.gather_at(value, None)
+    }
+
+    /// The barrier behind a phase, which may be a cut unless it was the last one. Each says whether it
+    /// was; answers whether all say the same.
+    pub(super) fn end_phase(&mut self, phase: u64, is_done: bool) -> Result<bool> {
+        let next = (!is_done).then_some(phase + 1);
+        let all = self.gather_at(u64::from(is_done), next)?;
+        if self.holds_up {
+            let begin = Instant::now();
+            let engine = self.engine;
+            engine.wait(|core| Ok((!core.lines.holds_up()).then_some(())))?;
+            self.waited += begin.elapsed();
+        }
+        Ok(all.iter().all(|done| *done == u64::from(is_done)))
+    }
+
+    fn gather_at<T: Plain>(&mut self, value: T, next: Option<u64>) -> Result<Vec<T>> {
         const { assert!(size_of::<T>() > 0, "a value has bytes") };
-        let brought = self.meet(value.as_bytes())?;
+        let brought = self.meet(value.as_bytes(), next)?;
         let values: Vec<T> = brought
             .chunks(size_of::<T>())
             .filter_map(|bytes| T::read_from_bytes(bytes).ok())
@@ -250,8 +271,9 @@ impl<'t> Worker<'t> {
         }
     }
 
-    /// Comes to a barrier and brings some bytes; answers what all have brought, one after the other.
-    fn meet(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+    /// Comes to a barrier and brings some bytes; answers what all have brought, one after the other. The
+    /// barrier may be a cut if it leads to the `next` phase.
+    fn meet(&mut self, bytes: &[u8], next: Option<u64>) -> Result<Vec<u8>> {
         let begin = Instant::now();
         let (crew, place) = (usize::from(self.crew), self.index % usize::from(self.crew));
         let mut before = None;
@@ -273,7 +295,14 @@ impl<'t> Worker<'t> {
                 core.roll.arrived = 0;
                 let brings = std::mem::take(&mut core.roll.brings);
                 let brings = (!brings.is_empty()).then_some(brings);
-                core.member.arrive(brings, &mut core.view)?;
+                let boundary = match next {
+                    Some(phase) => {
+                        core.lines.phase = phase;
+                        core.lines.boundary()
+                    }
+                    None => Boundary::Within,
+                };
+                core.member.arrive(brings, boundary, &mut core.view)?;
                 return Ok((core.member.interval() > interval).then(|| brought(core)));
             };
             Ok((interval > before).then(|| brought(core)))

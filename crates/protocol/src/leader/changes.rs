@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::{PageBytes, PageNumber};
 
-use super::page_set::PageSet;
+use crate::page_set::PageSet;
 
 /// Changed pages, on both sides of a cut.
 #[derive(Debug, Clone, Default, Hash)]

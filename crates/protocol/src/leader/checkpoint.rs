@@ -216,6 +216,9 @@ impl Leader {
         });
         if wanted || is_due {
             let strategy = scheduled.map(|settings| settings.strategy);
+            // What a recovery line wrote is not in the log.
+            let in_log = self.recovery_lines.last() <= self.checkpointing.durable.number;
+            let strategy = strategy.filter(|strategy| *strategy != Strategy::Log || in_log);
             let strategy = strategy.unwrap_or_default();
             let spread = match scheduled {
                 // Done long before the next one is due, be it by time or because as much has changed

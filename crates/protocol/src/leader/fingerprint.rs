@@ -35,6 +35,7 @@ impl Hash for Leader {
             leaving,
             unlogged,
             checkpointing,
+            recovery_lines,
             next_tick: _,
             started: _,
             counters: _,
@@ -48,7 +49,7 @@ impl Hash for Leader {
             list.iter().collect::<BTreeSet<_>>().hash(state);
         }
         lazy_due.is_some().hash(state);
-        checkpointing.hash(state);
+        (checkpointing, recovery_lines).hash(state);
     }
 }
 

@@ -209,10 +209,12 @@ impl History {
         let mut bytes: Option<Box<[u8; PAGE_BYTES]>> = None;
         let mut since = Vec::new();
         while at > snapshot {
-            let Some(entry) = self.get(at) else { break };
-            let (section, previous, before) = entry
-                .section(page)
-                .expect("a page's version names a commit that wrote it");
+            // A recovery line replaced all of the page, and what was there before is not remembered.
+            let found = self.get(at);
+            let Some((section, previous, before)) = found.and_then(|entry| entry.section(page))
+            else {
+                break;
+            };
             if !canary::strikes(Canary::ServeNewer) {
                 let bytes = bytes.get_or_insert_with(|| Box::new(*image));
                 revert(bytes, &section, before);

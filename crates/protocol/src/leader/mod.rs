@@ -30,8 +30,8 @@ mod images;
 mod line_writers;
 mod members;
 mod outcomes;
-mod page_set;
 mod pages;
+mod recovery_line;
 mod replay;
 mod session;
 mod settings;
@@ -54,6 +54,7 @@ use history::History;
 pub use images::{Images, NoImages};
 use members::{Members, Turn};
 use pages::{PageTable, Slot};
+use recovery_line::RecoveryLines;
 pub use replay::ReplayError;
 pub use settings::{Durability, FROZEN_BYTES_MIN, Settings};
 use stale::Heap;
@@ -178,6 +179,7 @@ pub struct Leader {
     /// Members whose answers wait for the log.
     unlogged: Vec<Slot>,
     checkpointing: Checkpointing,
+    recovery_lines: RecoveryLines,
     next_tick: Time,
     started: Time,
     counters: Counters,
@@ -230,6 +232,7 @@ impl Leader {
             leaving: Vec::new(),
             unlogged: Vec::new(),
             checkpointing: Checkpointing::new(),
+            recovery_lines: RecoveryLines::default(),
             next_tick: Time(0),
             started: Time(0),
             counters: Counters::default(),

@@ -24,8 +24,8 @@ use plurix_wire::{CommitNumber, LineMask, PAGE_BYTES, PageBytes, PageNumber, Wri
 use super::changes::Changes;
 use super::images::Images;
 use super::line_writers::LineWriters;
-use super::page_set::PageSet;
 use super::settings::Settings;
+use crate::page_set::PageSet;
 
 /// Index of a member in the leader's table; small, reused after the member left.
 pub(crate) type Slot = u16;
@@ -309,6 +309,27 @@ impl PageTable {
             let image = entry.image.get_or_insert_with(|| Arc::new([0; PAGE_BYTES]));
             section.apply(Arc::make_mut(image));
             self.created(created);
+        }
+    }
+
+    /// Makes `image` the newest bytes of `page`, all of which commit `number` wrote.
+    pub(crate) fn replace(
+        &mut self,
+        number: CommitNumber,
+        page: PageNumber,
+        image: Arc<PageBytes>,
+    ) {
+        self.about_to_change(page);
+        let entry = self.entry(page);
+        entry.version = number;
+        entry.touched = true;
+        let lines = entry.lines;
+        let mut redo = std::mem::take(&mut entry.redo);
+        let created = entry.image.replace(image).is_none();
+        self.redo.forget(&mut redo);
+        self.created(created);
+        if let Some(lines) = lines {
+            self.line_writers.record(lines, None, LineMask::ALL, number);
         }
     }
 

@@ -77,6 +77,16 @@ impl Leader {
                     outcomes.replay(id.sequence, *acknowledged, stamp.number);
                 }
             }
+            Body::RecoveryLine(_) => {
+                if stamp.number != newest.next() || stamp.generation != self.generation {
+                    return Err(ReplayError::Gap {
+                        newest,
+                        found: stamp.number,
+                    });
+                }
+                // What it wrote is gone, and the line before is the newest one again.
+                self.number = stamp.number;
+            }
             Body::Joined(member) => self.replay_join(*member),
             Body::Left(incarnation) => {
                 if let Some(slot) = self.members.of_incarnation(*incarnation) {

@@ -33,6 +33,14 @@ impl Leader {
             } => {
                 self.request(now, connection, (incarnation, generation), request);
             }
+            ToLeader::RecoveryLine {
+                incarnation,
+                generation,
+                request,
+            } => {
+                self.recovery_line(now, connection, (incarnation, generation), request);
+                self.schedule(now);
+            }
         }
     }
 
@@ -362,6 +370,7 @@ impl Leader {
         if self.number > self.logged {
             self.leaving.push((self.number, member));
         }
+        self.forget_parts(member.incarnation);
         self.append(Body::Left(member.incarnation));
         self.announce(&Item::Left(member.incarnation));
     }
@@ -378,6 +387,7 @@ impl Leader {
 
     pub(super) fn closed(&mut self, now: Time, connection: ConnectionId, died: bool) {
         self.forget_asker(connection);
+        self.forget_part(connection);
         let Some(slot) = self.members.of_connection(connection) else {
             return;
         };

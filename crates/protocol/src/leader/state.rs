@@ -6,21 +6,23 @@
 //!              | members u32 | member × members
 //!  member: station u32 | incarnation u64 | observer u32 | newest u64 | acknowledged u64
 //!          | outcomes u32 | (sequence u64, number u64) × outcomes
+//!              | lines u32 | (team u64, number u64, bytes u32, bytes) × lines   since version 2
 //! ```
 //!
 //! All integers are little-endian. It lies in an image, which has a checksum; a state that breaks
 //! these rules all the same is refused.
 
 use plurix_wire::message::Member;
+use plurix_wire::message::recovery_line::RecoveryLine;
 use plurix_wire::record::Stamp;
-use plurix_wire::{CommitNumber, CommitSequence, Generation, Incarnation, StationId};
+use plurix_wire::{CommitNumber, CommitSequence, Generation, Incarnation, StationId, TeamId};
 
 use super::Leader;
 use super::members::{Link, MemberState};
 use super::outcomes::{Committed, Outcomes};
 use crate::Time;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why bytes are no leader's state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +68,14 @@ impl Leader {
                 out.extend_from_slice(&number.0.to_le_bytes());
             }
         }
+        let lines = self.recovery_lines.newest();
+        out.extend_from_slice(&(lines.len() as u32).to_le_bytes());
+        for (team, line) in lines {
+            out.extend_from_slice(&team.0.to_le_bytes());
+            out.extend_from_slice(&line.number.0.to_le_bytes());
+            out.extend_from_slice(&(line.state.len() as u32).to_le_bytes());
+            out.extend_from_slice(&line.state);
+        }
         out
     }
 
@@ -76,7 +86,11 @@ impl Leader {
         if version > VERSION {
             return Err(StateError::Newer(version));
         }
-        let read = self.read_state(&mut input).filter(|()| input.0.is_empty());
+        let mut read = self.read_state(&mut input);
+        if version > 1 {
+            read = read.and_then(|()| self.read_lines(&mut input));
+        }
+        let read = read.filter(|()| input.0.is_empty());
         read.filter(|()| self.is_before(stamp))
             .ok_or(StateError::Malformed)
     }
@@ -96,7 +110,20 @@ impl Leader {
             state.member.incarnation.0 >> 32 <= stamp.term.0
                 && numbers.all(|number| number <= stamp.number)
         });
-        ascend && newest <= stamp.generation && cuts && members
+        let lines = self.recovery_lines.last() <= stamp.number;
+        ascend && newest <= stamp.generation && cuts && members && lines
+    }
+
+    fn read_lines(&mut self, input: &mut Input<'_>) -> Option<()> {
+        for _ in 0..input.u32()? {
+            let team = TeamId(input.u64()?);
+            let number = CommitNumber(input.u64()?);
+            let bytes = input.u32()? as usize;
+            let state = input.bytes(bytes)?.to_vec();
+            self.recovery_lines
+                .insert(team, RecoveryLine { number, state });
+        }
+        Some(())
     }
 
     fn read_state(&mut self, input: &mut Input<'_>) -> Option<()> {
@@ -138,11 +165,17 @@ impl Leader {
 /// What is left to be read.
 struct Input<'a>(&'a [u8]);
 
-impl Input<'_> {
+impl<'a> Input<'a> {
     fn u32(&mut self) -> Option<u32> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u32::from_le_bytes(*bytes))
+    }
+
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(bytes)
     }
 
     fn u64(&mut self) -> Option<u64> {
@@ -187,6 +220,13 @@ mod tests {
             }
             leader.members.insert(state);
         }
+        for team in 1..3 {
+            let line = RecoveryLine {
+                number: CommitNumber(30 + team),
+                state: vec![7; team as usize],
+            };
+            leader.recovery_lines.insert(TeamId(team << 13), line);
+        }
         leader
     }
 
@@ -197,6 +237,14 @@ mod tests {
         assert_eq!(read.decode_state(&STAMP, &bytes), Ok(()));
         assert_eq!(read.encode_state(), bytes);
         assert_eq!((read.members.len(), read.cuts.len()), (3, 1));
+    }
+
+    #[test]
+    fn what_the_first_version_wrote_is_read() {
+        let mut old = leader().encode_state();
+        old[0] = 1;
+        old.truncate(old.len() - 4);
+        assert_eq!(leader().decode_state(&STAMP, &old), Ok(()));
     }
 
     #[test]

@@ -96,9 +96,12 @@ impl Station {
                 self.refused(refusal);
                 Ok(())
             }
-            ToStation::Status(_) | ToStation::Stopping | ToStation::Checkpointed(_) => Err(
-                StreamError::Violation("an answer to a question that was not asked"),
-            ),
+            ToStation::Status(_)
+            | ToStation::Stopping
+            | ToStation::Checkpointed(_)
+            | ToStation::RecoveryLine(_) => Err(StreamError::Violation(
+                "an answer to a question that was not asked",
+            )),
         }
     }
 

@@ -13,7 +13,7 @@ use rustc_hash::FxHashSet;
 
 use super::publish::Kept;
 use super::regions::State;
-use super::{Access, COORDINATOR, Error, Member, View};
+use super::{Access, Boundary, COORDINATOR, Error, Member, View};
 
 /// What each rank brought to a barrier.
 pub type Brought = Vec<Option<Vec<u8>>>;
@@ -34,13 +34,14 @@ enum Place {
     #[default]
     Away,
     /// They are there, with this, and something that was asked for has not come yet.
-    Coming(Option<Vec<u8>>),
+    Coming(Option<Vec<u8>>, Boundary),
     /// The coordinator has been told.
     Arrived,
 }
 
 impl Member {
     /// All workers of this station have come to the barrier, with something for the others perhaps.
+    /// All stations say of which kind it is, and say the same but for whether it shall be a cut.
     /// It has opened when [`interval`](Self::interval) has grown.
     ///
     /// # Errors
@@ -48,9 +49,14 @@ impl Member {
     ///
     /// # Panics
     /// If the station is at the barrier already.
-    pub fn arrive(&mut self, brings: Option<Vec<u8>>, view: &mut impl View) -> Result<(), Error> {
+    pub fn arrive(
+        &mut self,
+        brings: Option<Vec<u8>>,
+        boundary: Boundary,
+        view: &mut impl View,
+    ) -> Result<(), Error> {
         assert!(self.barrier.place == Place::Away, "a station arrives once");
-        self.barrier.place = Place::Coming(brings);
+        self.barrier.place = Place::Coming(brings, boundary);
         self.try_arrive(view);
         self.settle(view)
     }
@@ -61,10 +67,10 @@ impl Member {
         if self.asked > 0 {
             return;
         }
-        let Place::Coming(brings) = &mut self.barrier.place else {
+        let Place::Coming(brings, boundary) = &mut self.barrier.place else {
             return;
         };
-        let brings = brings.take();
+        let (brings, boundary) = (brings.take(), *boundary);
         self.barrier.place = Place::Arrived;
         self.publish(Kept::Open, |_| true, view);
         let told = self.published.take_told();
@@ -78,6 +84,11 @@ impl Member {
             written: PageRun::compact(told),
             sent: self.published.sent().to_vec(),
             brings,
+            may_cut: boundary != Boundary::Within,
+            cut: match boundary {
+                Boundary::Cut(basis) => Some(basis),
+                Boundary::Within | Boundary::Phase => None,
+            },
         };
         self.tell(COORDINATOR, ToPeer::Arrive(arrive));
     }
@@ -117,7 +128,11 @@ impl Member {
         self.move_homes(&release.moved, view)?;
         self.barrier.brought = release.brought;
         self.barrier.place = Place::Away;
+        if let Some(cut) = release.cut {
+            self.cut(cut, view);
+        }
         self.interval = self.interval.next();
+        self.change_late(view)?;
         self.serve_early(view)
     }
 
@@ -131,7 +146,7 @@ impl Member {
                     continue;
                 };
                 match entry.state {
-                    State::Blank | State::Open | State::Shared | State::Written => {
+                    state if state.is_home() => {
                         let sole = written.sole.filter(|sole| *sole != self.rank);
                         let is_copied = self.copies.keep_only(page, sole);
                         if entry.state == State::Written && !is_copied {
@@ -145,7 +160,7 @@ impl Member {
                         entry.state = State::Void;
                         dropped.push(page);
                     }
-                    State::Void | State::Asked | State::Doubted | State::Dirty => {}
+                    _ => {}
                 }
             }
         }
@@ -169,7 +184,11 @@ impl Member {
                 entry.set_home(home.rank);
                 let is_mine = home.rank == self.rank;
                 match entry.state {
-                    State::Clean if is_mine => entry.state = State::Shared,
+                    State::Clean if is_mine => {
+                        entry.state = State::Shared;
+                        // Whoever had it tells nothing of it any more.
+                        self.lines.changes(page);
+                    }
                     state if is_mine != state.is_home() => {
                         // Neither can be: it goes to who has the only copy, from who had it before.
                         if is_mine {
@@ -177,6 +196,7 @@ impl Member {
                         }
                         entry.state = State::Void;
                         self.copies.keep_only(page, None);
+                        self.moves_away(page, view);
                         dropped.push(page);
                     }
                     _ => {}

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
-use plurix_wire::message::peer::{Arrive, Home, Release, ToPeer, Written};
+use plurix_wire::message::peer::{Arrive, Cut, Home, Release, ToPeer, Written};
+use plurix_wire::message::recovery_line::Marks;
 use plurix_wire::{Interval, PageNumber, Rank, SyncId};
 
 use super::{Error, regions};
@@ -24,6 +25,10 @@ pub(super) struct Coordinator {
     log: Vec<(Rank, PageRun)>,
     /// How much of it each rank knows.
     known: Vec<usize>,
+    /// Cuts so far.
+    cuts: u32,
+    /// What was known at the last one.
+    marks: Marks,
 }
 
 /// Who has a lock and who wants it.
@@ -50,7 +55,42 @@ impl Coordinator {
             counters: BTreeMap::new(),
             log: Vec::new(),
             known: vec![0; usize::from(size)],
+            cuts: 0,
+            marks: Marks::default(),
         }
+    }
+
+    /// Flags and counters are as they were at a cut of an earlier team.
+    pub(super) fn restore(&mut self, marks: Marks) {
+        let flag = |value| Flag {
+            value,
+            waiting: Vec::new(),
+        };
+        let flags = marks.flags.into_iter();
+        self.flags = flags.map(|(id, value)| (id, flag(value))).collect();
+        self.counters = marks.counters;
+    }
+
+    /// What was known at the last cut.
+    pub(super) fn take_marks(&mut self) -> Marks {
+        std::mem::take(&mut self.marks)
+    }
+
+    /// Whether the barrier that all have come to is a cut. Whoever is released first may raise flags
+    /// before this station has been released itself, so what is known is put aside now.
+    fn cut(&mut self, arrived: &[Arrive]) -> Option<Cut> {
+        let basis = arrived.first().and_then(|arrive| arrive.cut)?;
+        if !arrived.iter().all(|arrive| arrive.may_cut) {
+            return None;
+        }
+        self.cuts += 1;
+        let flags = self.flags.iter().map(|(id, flag)| (*id, flag.value));
+        self.marks = Marks {
+            flags: flags.collect(),
+            counters: self.counters.clone(),
+        };
+        let ordinal = self.cuts;
+        Some(Cut { ordinal, basis })
     }
 
     /// A station has come to the barrier.
@@ -77,6 +117,7 @@ impl Coordinator {
             .iter_mut()
             .map(|arrive| arrive.take().unwrap_or_default())
             .collect();
+        let cut = self.cut(&arrived);
         let ranks = || (0..).map(Rank);
         let told = ranks()
             .zip(&arrived)
@@ -100,6 +141,7 @@ impl Coordinator {
                 moved: moved.clone(),
                 expected: arrived.iter().map(sent).collect(),
                 brought: brought.clone(),
+                cut,
             };
             out.push((rank, ToPeer::Release(release)));
         }

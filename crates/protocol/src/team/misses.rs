@@ -8,6 +8,9 @@ use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber, Rank};
 use super::regions::{Entry, State};
 use super::{Access, Error, Member, View};
 
+/// Most pages that are opened at once, of which one is stored to.
+const OPENED_AHEAD_MAX: u32 = 64;
+
 impl Member {
     /// The program wants to load or store; answers whether it can now. Else it asks again when a
     /// message was [handled](Self::handle).
@@ -43,7 +46,7 @@ impl Member {
                     _ => Ok(false),
                 }
             }
-            State::Asked | State::Doubted => Ok(false),
+            State::Asked | State::Doubted | State::Loading => Ok(false),
             State::Blank => {
                 self.begin(page, view);
                 self.access(page, wants, view)
@@ -195,6 +198,9 @@ impl Member {
             .regions
             .run(first, most, |entry| entry.state == State::Blank);
         self.streams.asked(run);
+        if self.lines.goes_on {
+            return self.load(run);
+        }
         let mut shared = Vec::new();
         let mut open = Vec::new();
         for page in run.pages() {
@@ -202,6 +208,9 @@ impl Member {
             let is_shared = self.copies.any(page);
             let list = if is_shared { &mut shared } else { &mut open };
             list.push(page);
+            if !is_shared {
+                self.lines.changes(page);
+            }
             self.set_state(
                 page,
                 if is_shared {
@@ -218,12 +227,19 @@ impl Member {
         }
     }
 
-    /// Lets the program store to a page, and to those of its unit that are in the same state.
+    /// Lets the program store to a page, and to those of its unit that are in the same state. Of pages
+    /// that nobody else has a copy of, those behind it are opened as well, if it walks through them.
     fn open(&mut self, page: PageNumber, state: State, view: &mut impl View) {
         let mut opened = Vec::new();
-        for page in self.regions.unit(page).pages() {
+        let unit = self.regions.unit(page);
+        let is_alone = state == State::Shared && !self.copies.any(page);
+        let ahead = if is_alone { self.ahead(unit) } else { unit };
+        for page in unit.pages().chain(ahead.pages().skip(unit.count as usize)) {
             if self.regions.get(page).is_none_or(|e| e.state != state) {
                 continue;
+            }
+            if state == State::Shared {
+                self.about_to_change(page, view);
             }
             opened.push(page);
             let next = match state {
@@ -245,6 +261,25 @@ impl Member {
         for run in PageRun::compact(opened) {
             view.set_access(run, Access::Write);
         }
+    }
+
+    /// The pages of a unit, and those behind it that a walk of stores will come to, as far as nobody has
+    /// a copy of them.
+    fn ahead(&mut self, unit: PageRun) -> PageRun {
+        let window = self.stores.window(unit.first, OPENED_AHEAD_MAX);
+        let most = window.max(unit.count);
+        let mut count = unit.count;
+        while count < most {
+            let page = PageNumber(unit.first.0.wrapping_add(count));
+            let entry = self.regions.get(page);
+            if entry.is_none_or(|e| e.state != State::Shared) || self.copies.any(page) {
+                break;
+            }
+            count += 1;
+        }
+        let run = PageRun::new(unit.first, count);
+        self.stores.asked(run);
+        run
     }
 }
 

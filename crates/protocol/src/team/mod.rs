@@ -39,6 +39,7 @@ mod flags;
 mod locks;
 mod misses;
 mod publish;
+mod recovery_line;
 mod regions;
 mod serve;
 mod streams;
@@ -47,7 +48,8 @@ mod view;
 use std::collections::VecDeque;
 
 use plurix_wire::message::PageRun;
-use plurix_wire::message::peer::{TEAM_MAX, ToPeer};
+use plurix_wire::message::peer::{Cut, TEAM_MAX, ToPeer};
+use plurix_wire::message::recovery_line::Marks;
 use plurix_wire::{Interval, PageNumber, Rank};
 
 use barrier::Barrier;
@@ -60,6 +62,8 @@ pub use counters::Ticket;
 use flags::Flags;
 use locks::Locks;
 use publish::Published;
+pub use recovery_line::Boundary;
+use recovery_line::RecoveryLines;
 pub use regions::{Placement, Region};
 use regions::{Regions, State};
 use streams::Streams;
@@ -73,6 +77,18 @@ const COORDINATOR: Rank = Rank(0);
 pub enum Command {
     /// Send this to a member.
     Tell(Rank, ToPeer),
+    /// Get these pages of the recovery line that the team goes on from, for
+    /// [`loaded`](Member::loaded).
+    Load(PageRun),
+    /// A barrier that is a cut has opened: hand over what [`collect`](Member::collect) answers.
+    Cut {
+        /// Which.
+        cut: Cut,
+        /// Pages of this station's part.
+        pages: u64,
+        /// At the coordinator, what belongs to the line beside the pages.
+        marks: Option<Marks>,
+    },
 }
 
 /// Why a member cannot go on.
@@ -119,11 +135,14 @@ pub struct Member {
     regions: Regions,
     copies: Copies,
     streams: Streams,
+    /// Walks that store.
+    stores: Streams,
     published: Published,
     barrier: Barrier,
     locks: Locks,
     flags: Flags,
     counters: Counters,
+    lines: RecoveryLines,
     /// At the first rank alone.
     coordinator: Option<Coordinator>,
     /// Pages whose homes or bytes have been asked for.
@@ -156,11 +175,13 @@ impl Member {
             regions: Regions::new(rank, size),
             copies: Copies::default(),
             streams: Streams::default(),
+            stores: Streams::default(),
             published: Published::new(size),
             barrier: Barrier::default(),
             locks: Locks::default(),
             flags: Flags::default(),
             counters: Counters::default(),
+            lines: RecoveryLines::default(),
             coordinator: (rank == COORDINATOR).then(|| Coordinator::new(size)),
             asked: 0,
             left: 0,
@@ -248,7 +269,7 @@ impl Member {
             ToPeer::Claimed(homes) => self.claimed(from, &homes, view),
             ToPeer::Fetch { interval, run } => self.fetch(from, interval, run, view),
             ToPeer::Pages(pages) => self.pages(from, &pages, view),
-            ToPeer::Changes(changes) => self.changes(from, &changes, view),
+            ToPeer::Changes(changes) => self.changes(from, changes, view),
             ToPeer::Applied(count) => self.applied(from, count),
             ToPeer::Arrive(arrive) => self.coordinate(from, |coordinator, out| {
                 coordinator.arrive(from, arrive, out)

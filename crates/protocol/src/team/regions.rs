@@ -38,9 +38,10 @@ pub enum Placement {
 ///                 ▲             │ lock         │
 ///                 ├──pages── Doubted           │ others wrote it
 ///                 └────────────────────────────┘
-///  here         Blank ──touch──► Open ──served──► Shared ──store──► Written
-///                                  ▲                │ store, no copies     │ barrier
-///                                  └────────────────┴──────────────────────┘
+///  here         Blank ──touch──► Open ──served, cut──► Shared ──store──► Written
+///                 │                ▲                     ▲ │ store, no copies │ barrier
+///                 │                └─────────────────────┼─┴──────────────────┘
+///                 └──touch──► Loading ──of a line────────┘
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) enum State {
@@ -57,6 +58,8 @@ pub(super) enum State {
     Dirty,
     /// This is its home, and memory has nothing of it yet.
     Blank,
+    /// As `Blank`, and its bytes have been asked of the recovery line.
+    Loading,
     /// This is its home, nobody has a copy, and the program may store unseen.
     Open,
     /// This is its home, others may have copies, and the program may load.
@@ -69,7 +72,15 @@ impl State {
     pub(super) fn is_home(self) -> bool {
         matches!(
             self,
-            Self::Blank | Self::Open | Self::Shared | Self::Written
+            Self::Blank | Self::Loading | Self::Open | Self::Shared | Self::Written
+        )
+    }
+
+    /// Whether memory holds the page.
+    pub(super) fn has_bytes(self) -> bool {
+        !matches!(
+            self,
+            Self::Void | Self::Asked | Self::Doubted | Self::Blank | Self::Loading
         )
     }
 }
@@ -180,6 +191,13 @@ impl Regions {
     pub(super) fn get_mut(&mut self, page: PageNumber) -> Option<&mut Entry> {
         let (region, at) = self.index(page)?;
         Some(&mut self.regions[region].1[at])
+    }
+
+    /// All pages of all regions, ascending.
+    pub(super) fn pages(&self) -> impl Iterator<Item = PageNumber> {
+        self.regions
+            .iter()
+            .flat_map(|(region, _)| region.run.pages())
     }
 
     /// Who gives a page of a first-touch region its home.

@@ -50,6 +50,10 @@ impl Member {
         };
         let has_begun = interval == self.interval || canary::strikes(Canary::ServeEarly);
         if has_begun && run.pages().all(is_claimed) {
+            if self.is_loading(run) {
+                self.early.push((from, interval, run));
+                return Ok(());
+            }
             return self.serve(from, run, view);
         }
         if interval < self.interval
@@ -60,6 +64,21 @@ impl Member {
         }
         self.early.push((from, interval, run));
         Ok(())
+    }
+
+    /// Whether some pages of a run are kept here, and have yet to come from the recovery line.
+    fn is_loading(&mut self, run: PageRun) -> bool {
+        if self.lines.goes_on {
+            let blank = run.pages().filter(|page| {
+                let entry = self.regions.get(*page);
+                entry.is_some_and(|entry| entry.state == State::Blank)
+            });
+            for run in PageRun::compact(blank.collect::<Vec<_>>()) {
+                self.load(run);
+            }
+        }
+        let mut entries = run.pages().filter_map(|page| self.regions.get(page));
+        entries.any(|entry| entry.state == State::Loading)
     }
 
     /// Answers what came too early.
@@ -114,16 +133,24 @@ impl Member {
     pub(super) fn changes(
         &mut self,
         from: Rank,
-        changes: &Changes,
+        changes: Changes,
         view: &mut impl View,
     ) -> Result<(), Error> {
-        if changes.interval < self.interval || changes.interval > self.interval.next() {
+        if changes.interval == self.interval.next() {
+            // The barrier may be a cut, and they are none of it.
+            self.lines.late.push((from, changes));
+            return match self.lines.late.len() {
+                ..=EARLY_MAX => Ok(()),
+                _ => Err(Error::Violation(from, "more changes than there can be")),
+            };
+        }
+        if changes.interval != self.interval {
             return Err(Error::Violation(from, "changes of another interval"));
         }
         for diff in changes.diffs.pages() {
             let page = diff.page();
             match self.entry(from, page)?.state {
-                State::Blank => {
+                State::Blank if !self.lines.goes_on => {
                     view.fill(page, None);
                     view.set_access(
                         PageRun {
@@ -134,9 +161,10 @@ impl Member {
                     );
                     self.set_state(page, State::Shared);
                 }
-                state if state.is_home() => {}
+                state if state.is_home() && state.has_bytes() => {}
                 _ => return Err(Error::Violation(from, "a change of what is kept elsewhere")),
             }
+            self.about_to_change(page, view);
             if !canary::strikes(Canary::LoseDiff) {
                 view.apply(&diff);
             }

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::PageRun;
+use super::recovery_line::Basis;
 use crate::Error;
 use crate::diff::Diffs;
 use crate::frame::Message;
-use crate::ids::{Interval, PAGE_BYTES, Rank, SyncId};
+use crate::ids::{Interval, PAGE_BYTES, PageBytes, PageNumber, Rank, SyncId};
 
 /// Most pages in one [`ToPeer::Pages`].
 pub const SERVED_PAGES_MAX: u32 = 256;
@@ -144,6 +145,24 @@ pub struct Pages {
     pub bytes: Bytes,
 }
 
+impl Pages {
+    pub(super) fn attach(&mut self, bytes: Bytes) -> Result<(), Error> {
+        let whole = self.run.count as usize * PAGE_BYTES;
+        if self.run.count > SERVED_PAGES_MAX || !(bytes.is_empty() || bytes.len() == whole) {
+            return Err(Error::Invalid("pages with too many or too few bytes"));
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Each page with its bytes; `None` where they are all zero.
+    pub fn each(&self) -> impl Iterator<Item = (PageNumber, Option<&PageBytes>)> {
+        let (pages, _) = self.bytes.as_chunks::<PAGE_BYTES>();
+        let bytes = pages.iter().map(Some).chain(std::iter::repeat(None));
+        self.run.pages().zip(bytes)
+    }
+}
+
 /// Changed bytes on their way home.
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Changes {
@@ -167,6 +186,10 @@ pub struct Arrive {
     pub sent: Vec<u64>,
     /// What it brings to a reduction or broadcast, if there is one.
     pub brings: Option<Vec<u8>>,
+    /// The barrier may be a cut: nothing but what is in memory matters behind it.
+    pub may_cut: bool,
+    /// It shall be one, if the sender coordinates the team and the barrier may be one for all.
+    pub cut: Option<Basis>,
 }
 
 /// A barrier opens.
@@ -182,6 +205,17 @@ pub struct Release {
     pub expected: Vec<u64>,
     /// What each rank brought, if anybody brought anything.
     pub brought: Vec<Option<Vec<u8>>>,
+    /// The barrier is a cut: memory as it opens is to become a recovery line.
+    pub cut: Option<Cut>,
+}
+
+/// A barrier that is to become a recovery line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cut {
+    /// Which cut of the team, since it was formed.
+    pub ordinal: u32,
+    /// What the pages that are handed over add to.
+    pub basis: Basis,
 }
 
 /// Pages that were written in an interval.
@@ -204,16 +238,7 @@ impl Message for ToPeer {
 
     fn attach(&mut self, mut take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
         match self {
-            Self::Pages(pages) => {
-                pages.bytes = take()?;
-                let whole = pages.run.count as usize * PAGE_BYTES;
-                if pages.run.count > SERVED_PAGES_MAX
-                    || !(pages.bytes.is_empty() || pages.bytes.len() == whole)
-                {
-                    return Err(Error::Invalid("pages with too many or too few bytes"));
-                }
-                Ok(())
-            }
+            Self::Pages(pages) => pages.attach(take()?),
             Self::Changes(changes) => {
                 changes.diffs = Diffs::parse(take()?)?;
                 Ok(())

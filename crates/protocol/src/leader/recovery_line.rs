@@ -1,0 +1,409 @@
+//! Recovery lines of teams, as the leader sees them: what members hand over is put aside until the parts
+//! of all have come, and replaces their pages in the heap then, as one commit.
+//!
+//! ```text
+//!   Offer, Pages … Complete ──► put aside ──all parts complete──► one commit ──► Taken
+//!                                  │ a member is lost or withdraws, a connection ends
+//!                                  └──────► dropped ──► Refused
+//! ```
+//!
+//! The log says that there was such a commit, and not what it wrote: that is in the next checkpoint. A
+//! leader that starts without it has the line before.
+//!
+//! **Invariants**
+//! 1. A line is taken only while all who handed over parts of it are members: so a team that was formed
+//!    because one of them was lost finds the line it asks for unchanged.
+//! 2. Pages that changed since a line are added to that line alone.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use plurix_wire::message::peer::{Pages, SERVED_PAGES_MAX, TEAM_MAX};
+use plurix_wire::message::recovery_line::{
+    Basis, LINE_STATE_BYTES_MAX, LineAnswer, LineRefusal, LineRequest, Offer, RecoveryLine,
+};
+use plurix_wire::message::{Delta, PageRun, ToStation};
+use plurix_wire::record::{Body, HEADER_BYTES};
+use plurix_wire::{
+    CommitNumber, Generation, Incarnation, PAGE_BYTES, PageBytes, PageNumber, TeamId, WriteSet,
+    WriteSetBuilder,
+};
+
+use super::{Durability, Leader};
+use crate::{ConnectionId, Time};
+
+/// What the record of a line takes in the log, in bytes.
+const RECORD_BYTES: u64 = HEADER_BYTES as u64 + 8;
+
+/// The lines of all teams.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RecoveryLines {
+    newest: BTreeMap<TeamId, RecoveryLine>,
+    /// What is being handed over.
+    forming: BTreeMap<TeamId, Forming>,
+}
+
+/// A line of which not all parts have come.
+#[derive(Debug, Clone, Hash)]
+struct Forming {
+    formation: u64,
+    cut: u32,
+    basis: Basis,
+    /// By rank.
+    parts: Vec<Option<Part>>,
+}
+
+/// What one member hands over.
+#[derive(Debug, Clone, Hash)]
+struct Part {
+    connection: ConnectionId,
+    incarnation: Incarnation,
+    /// In the order in which they came.
+    pages: Vec<(PageNumber, Arc<PageBytes>)>,
+    /// Once it is complete.
+    state: Option<Vec<u8>>,
+}
+
+impl Hash for RecoveryLines {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { newest, forming } = self;
+        (newest, forming).hash(state);
+    }
+}
+
+impl RecoveryLines {
+    /// The newest line of each team.
+    pub(super) fn newest(&self) -> impl ExactSizeIterator<Item = (TeamId, &RecoveryLine)> {
+        self.newest.iter().map(|(team, line)| (*team, line))
+    }
+
+    /// Has this line from the beginning.
+    pub(super) fn insert(&mut self, team: TeamId, line: RecoveryLine) {
+        self.newest.insert(team, line);
+    }
+
+    /// The commit that took the newest line of any team.
+    pub(super) fn last(&self) -> CommitNumber {
+        let numbers = self.newest.values().map(|line| line.number);
+        numbers.max().unwrap_or_default()
+    }
+
+    fn number(&self, team: TeamId) -> CommitNumber {
+        self.newest
+            .get(&team)
+            .map_or(CommitNumber(0), |line| line.number)
+    }
+
+    fn remove_part(&mut self, connection: ConnectionId) {
+        let parts = self.forming.values_mut();
+        for part in parts.flat_map(|forming| forming.parts.iter_mut()) {
+            part.take_if(|part| part.connection == connection);
+        }
+    }
+
+    fn team_of(&self, connection: ConnectionId) -> Option<TeamId> {
+        let has = |forming: &Forming| forming.part(connection).is_some();
+        let mut teams = self.forming.iter();
+        teams
+            .find(|(_, forming)| has(forming))
+            .map(|(team, _)| *team)
+    }
+}
+
+impl Forming {
+    fn part(&self, connection: ConnectionId) -> Option<&Part> {
+        let mut parts = self.parts.iter().flatten();
+        parts.find(|part| part.connection == connection)
+    }
+
+    fn is_of(&self, offer: &Offer) -> bool {
+        (self.formation, self.cut, self.basis) == (offer.formation, offer.cut, offer.basis)
+            && self.parts.len() == usize::from(offer.size)
+    }
+
+    fn is_complete(&self) -> bool {
+        let mut parts = self.parts.iter();
+        parts.all(|part| part.as_ref().is_some_and(|part| part.state.is_some()))
+    }
+}
+
+type Checked = Result<(), LineRefusal>;
+
+impl Leader {
+    /// Takes what a member of a team says of recovery lines.
+    pub(super) fn recovery_line(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        (incarnation, generation): (Incarnation, Generation),
+        request: LineRequest,
+    ) {
+        let is_member = self.members.of_incarnation(incarnation).is_some();
+        if generation != self.generation || !is_member {
+            return self.answer(connection, LineAnswer::Lost(LineRefusal::NotAMember));
+        }
+        let handed = match request {
+            LineRequest::Ask(team) => {
+                let newest = self.recovery_lines.newest.get(&team).cloned();
+                return self.answer(connection, LineAnswer::Newest(newest));
+            }
+            LineRequest::Load { team, line, run } => {
+                return match self.load(connection, team, line, run) {
+                    Ok(()) => {}
+                    Err(refusal) => self.answer(connection, LineAnswer::Lost(refusal)),
+                };
+            }
+            LineRequest::Withdraw(offer) => {
+                let forming = self.recovery_lines.forming.get(&offer.team);
+                if forming.is_some_and(|forming| forming.is_of(&offer)) {
+                    self.abandon(offer.team);
+                }
+                return;
+            }
+            LineRequest::Offer(offer) => self.offer(connection, incarnation, &offer),
+            LineRequest::Pages(pages) => self.put_aside(connection, &pages),
+            LineRequest::Complete { state } => self.complete(now, connection, state),
+        };
+        if let Err(refusal) = handed {
+            // The others hear that it is abandoned, and this one why.
+            if let Some(team) = self.recovery_lines.team_of(connection) {
+                self.recovery_lines.remove_part(connection);
+                self.abandon(team);
+            }
+            self.answer(connection, LineAnswer::Refused(refusal));
+        }
+    }
+
+    fn answer(&mut self, connection: ConnectionId, answer: LineAnswer) {
+        self.send(connection, ToStation::RecoveryLine(answer));
+    }
+
+    /// Answers with pages of a line. Later lines of the same team have not changed what it has not
+    /// loaded.
+    fn load(
+        &mut self,
+        connection: ConnectionId,
+        team: TeamId,
+        line: CommitNumber,
+        run: PageRun,
+    ) -> Checked {
+        let newest = self.recovery_lines.number(team);
+        if newest < line {
+            return Err(LineRefusal::OtherLine(newest));
+        }
+        self.check_run(run)?;
+        let images: Vec<_> = run.pages().map(|page| self.pages.image(page)).collect();
+        let mut first = run.first;
+        for part in images.chunk_by(|one, other| one.is_some() == other.is_some()) {
+            let mut bytes = BytesMut::with_capacity(part.len() * PAGE_BYTES);
+            let known = part.iter().flatten();
+            known.for_each(|image| bytes.extend_from_slice(&image[..]));
+            let pages = Pages {
+                run: PageRun::new(first, part.len() as u32),
+                bytes: bytes.freeze(),
+            };
+            first = PageNumber(first.0.wrapping_add(part.len() as u32));
+            self.answer(connection, LineAnswer::Pages(pages));
+        }
+        Ok(())
+    }
+
+    fn check_run(&self, run: PageRun) -> Checked {
+        let last = u64::from(run.first.0) + u64::from(run.count) - u64::from(run.count.min(1));
+        let is_sound = (1..=SERVED_PAGES_MAX).contains(&run.count)
+            && u32::try_from(last).is_ok_and(|last| self.pages.contains(PageNumber(last)));
+        is_sound.then_some(()).ok_or(LineRefusal::Malformed)
+    }
+
+    fn offer(
+        &mut self,
+        connection: ConnectionId,
+        incarnation: Incarnation,
+        offer: &Offer,
+    ) -> Checked {
+        let is_sound = (1..=TEAM_MAX).contains(&offer.size) && offer.rank.0 < offer.size;
+        if !is_sound || self.recovery_lines.team_of(connection).is_some() {
+            return Err(LineRefusal::Malformed);
+        }
+        let newest = self.recovery_lines.number(offer.team);
+        let fits = match offer.basis {
+            Basis::Changed(line) => line == newest,
+            Basis::All(line) => line <= newest,
+        };
+        if !fits {
+            return Err(LineRefusal::OtherLine(newest));
+        }
+        let forming = self.recovery_lines.forming.get(&offer.team);
+        if forming.is_none_or(|forming| !forming.is_of(offer)) {
+            if forming
+                .is_some_and(|other| other.formation == offer.formation && other.cut > offer.cut)
+            {
+                return Err(LineRefusal::Abandoned);
+            }
+            self.abandon(offer.team);
+            let forming = Forming {
+                formation: offer.formation,
+                cut: offer.cut,
+                basis: offer.basis,
+                parts: vec![None; usize::from(offer.size)],
+            };
+            self.recovery_lines.forming.insert(offer.team, forming);
+        }
+        let forming = self.recovery_lines.forming.get_mut(&offer.team);
+        let part = forming.and_then(|forming| forming.parts.get_mut(usize::from(offer.rank.0)));
+        match part {
+            Some(part) if part.is_none() => {
+                *part = Some(Part {
+                    connection,
+                    incarnation,
+                    pages: Vec::new(),
+                    state: None,
+                });
+                Ok(())
+            }
+            _ => Err(LineRefusal::Malformed),
+        }
+    }
+
+    fn put_aside(&mut self, connection: ConnectionId, pages: &Pages) -> Checked {
+        self.check_run(pages.run)?;
+        let most = self.settings.heap_bytes / PAGE_BYTES as u64;
+        let Some(part) = self.part(connection) else {
+            // Of a line that was given up.
+            return Ok(());
+        };
+        let count = part.pages.len() as u64 + u64::from(pages.run.count);
+        if part.state.is_some() || count > most {
+            return Err(LineRefusal::Malformed);
+        }
+        for (page, bytes) in pages.each() {
+            part.pages.push((page, image(bytes)));
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, connection: ConnectionId) -> Option<&mut Part> {
+        let mut forming = self.recovery_lines.forming.values_mut();
+        forming.find_map(|forming| {
+            let mut parts = forming.parts.iter_mut().flatten();
+            parts.find(|part| part.connection == connection)
+        })
+    }
+
+    fn complete(&mut self, now: Time, connection: ConnectionId, state: Vec<u8>) -> Checked {
+        if state.len() > LINE_STATE_BYTES_MAX {
+            return Err(LineRefusal::Malformed);
+        }
+        let Some(part) = self.part(connection) else {
+            return Ok(());
+        };
+        part.state = Some(state);
+        let team = self.recovery_lines.team_of(connection);
+        let forming = &mut self.recovery_lines.forming;
+        let complete = team.filter(|team| forming.get(team).is_some_and(Forming::is_complete));
+        let Some(team) = complete else {
+            return Ok(());
+        };
+        if RECORD_BYTES > self.room {
+            self.counters.log_full += 1;
+            return Err(LineRefusal::LogFull);
+        }
+        if let Some(forming) = self.recovery_lines.forming.remove(&team) {
+            self.take_line(team, forming);
+            // It is lost with this process before that.
+            if self.settings.checkpoint.is_some() {
+                self.want_checkpoint(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// All parts are there: they become a commit.
+    fn take_line(&mut self, team: TeamId, forming: Forming) {
+        self.room -= RECORD_BYTES;
+        let number = self.number.next();
+        self.number = number;
+        if self.settings.durability == Durability::Memory {
+            self.logged = number;
+        }
+        let mut state = None;
+        for part in forming.parts.into_iter().flatten() {
+            for (page, image) in part.pages {
+                self.tell_holders(number, page, &image);
+                self.pages.replace(number, page, image);
+            }
+            // The coordinator is the first.
+            state = state.or(part.state);
+            self.answer(part.connection, LineAnswer::Taken(number));
+        }
+        self.history.push(number, &WriteSet::default(), &[]);
+        self.counters.commits += 1;
+        let state = state.unwrap_or_default();
+        self.recovery_lines
+            .insert(team, RecoveryLine { number, state });
+        self.append(Body::RecoveryLine(team));
+    }
+
+    /// Transactions do not read weak pages, but may have fetched them with their neighbours.
+    fn tell_holders(&mut self, number: CommitNumber, page: PageNumber, image: &PageBytes) {
+        let holders = self.pages.get(page).map(|entry| entry.holders.clone());
+        let holders = holders.unwrap_or_default();
+        if holders.is_empty() {
+            return;
+        }
+        let mut writes = WriteSetBuilder::new();
+        writes.push(page, 0, image);
+        let writes = writes.finish();
+        for slot in holders {
+            let delta = Delta {
+                number,
+                writes: writes.clone(),
+            };
+            let backlog_max = self.settings.backlog_bytes_max;
+            let state = self.members.get_mut(slot);
+            state.stream.push_delta(delta, backlog_max);
+            self.make_lazy(slot);
+        }
+    }
+
+    /// A member's life has ended: no line is taken that it has a part in.
+    pub(super) fn forget_parts(&mut self, incarnation: Incarnation) {
+        let has = |forming: &Forming| {
+            let mut parts = forming.parts.iter().flatten();
+            parts.any(|part| part.incarnation == incarnation)
+        };
+        let forming = self.recovery_lines.forming.iter();
+        let teams: Vec<TeamId> = forming
+            .filter(|(_, forming)| has(forming))
+            .map(|(team, _)| *team)
+            .collect();
+        teams.into_iter().for_each(|team| self.abandon(team));
+    }
+
+    /// A connection has ended: whoever handed over a part on it does so no more.
+    pub(super) fn forget_part(&mut self, connection: ConnectionId) {
+        if let Some(team) = self.recovery_lines.team_of(connection) {
+            self.abandon(team);
+        }
+    }
+
+    /// Drops all parts of the line that a team hands over, if there is one.
+    fn abandon(&mut self, team: TeamId) {
+        let forming = self.recovery_lines.forming.remove(&team);
+        for part in forming
+            .into_iter()
+            .flat_map(|forming| forming.parts)
+            .flatten()
+        {
+            self.answer(part.connection, LineAnswer::Refused(LineRefusal::Abandoned));
+        }
+    }
+}
+
+/// An image of these bytes, or of zeros.
+fn image(bytes: Option<&PageBytes>) -> Arc<PageBytes> {
+    let bytes: Arc<[u8]> = Arc::from(&bytes.unwrap_or(&[0; PAGE_BYTES])[..]);
+    bytes.try_into().expect("a page has as many bytes")
+}

@@ -1,0 +1,234 @@
+//! Recovery lines: at a barrier that is a cut, the pages that have changed since the one before are
+//! closed, and handed over while the program runs on.
+//!
+//! ```text
+//!   a store to a page kept here  ──first since the cut──► is it pending? then it is copied first
+//!   a change of another's                                 it has changed
+//!   release of a cut ──► what has changed is closed and pending ──collect──► handed over
+//! ```
+//!
+//! Only pages that are kept here are looked at, each at one home: what others have written to their copies
+//! has come home before the barrier opens. What they change in the next interval is not looked at before.
+//! Pages that are `Open` are stored to unseen, so they are closed at the cut, and their next store is
+//! noticed.
+//!
+//! **Invariant**: what is collected for a page is its bytes as the barrier opened.
+//!
+//! The same is done for a heap by the leader's checkpoints; copying before a change is from Li, Naughton
+//! and Plank, "Real-time, concurrent checkpoint for parallel programs", PPoPP 1990.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use plurix_wire::message::PageRun;
+use plurix_wire::message::peer::{Changes, Cut, Pages, SERVED_PAGES_MAX};
+use plurix_wire::message::recovery_line::{Basis, Marks};
+use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber, Rank};
+
+use super::regions::State;
+use super::{Access, Command, Error, Member, View};
+use crate::page_set::PageSet;
+
+/// What kind of barrier workers come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Boundary {
+    /// One within a phase: what workers have computed is not all in memory.
+    #[default]
+    Within,
+    /// One that ends a phase: it may be a cut.
+    Phase,
+    /// As `Phase`, and it shall be a cut if this station coordinates the team.
+    Cut(Basis),
+}
+
+/// See the module's text.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RecoveryLines {
+    /// The team goes on from a line: pages that are kept here begin as they are in it.
+    pub(super) goes_on: bool,
+    /// Pages kept here that may differ from those of the last cut.
+    changed: PageSet,
+    /// The last cut.
+    cut: Option<Cut>,
+    /// Pages that are yet to be collected, and have not changed since the cut.
+    pending: PageSet,
+    /// None of them comes before it.
+    cursor: PageNumber,
+    /// Pages that have changed before they were collected, as they were.
+    saved: VecDeque<(PageNumber, Box<PageBytes>)>,
+    /// What others have changed in an interval that has not begun here.
+    pub(super) late: Vec<(Rank, Changes)>,
+}
+
+impl RecoveryLines {
+    /// A page that is kept here may differ from now on from what it was.
+    pub(super) fn changes(&mut self, page: PageNumber) {
+        self.changed.insert(page);
+    }
+}
+
+impl Member {
+    /// The pages of this team begin as they are in a recovery line, and the coordinator knows these
+    /// marks: to be said before any of its regions is used.
+    pub fn go_on_from(&mut self, marks: Marks) {
+        self.lines.goes_on = true;
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.restore(marks);
+        }
+    }
+
+    /// The next pages of a cut, `most` of them or a few more, and whether these are the last ones;
+    /// `None` if there has been a later cut.
+    pub fn collect(
+        &mut self,
+        cut: Cut,
+        most: usize,
+        view: &impl View,
+    ) -> Option<(Vec<Pages>, bool)> {
+        if self.lines.cut != Some(cut) {
+            return None;
+        }
+        let lines = &mut self.lines;
+        let count = most.min(lines.saved.len());
+        let mut pages: Vec<(PageNumber, Option<Box<PageBytes>>)> = lines
+            .saved
+            .drain(..count)
+            .map(|(page, bytes)| (page, Some(bytes)))
+            .collect();
+        let next: Vec<PageNumber> = lines
+            .pending
+            .from(lines.cursor)
+            .take(most - count)
+            .collect();
+        for page in next {
+            lines.pending.remove(page);
+            lines.cursor = page;
+            pages.push((page, None));
+        }
+        pages.sort_unstable_by_key(|(page, _)| *page);
+        let is_last = lines.saved.is_empty() && lines.pending.is_empty();
+        Some((gather(&pages, view), is_last))
+    }
+
+    /// A page that is kept here is about to change.
+    pub(super) fn about_to_change(&mut self, page: PageNumber, view: &impl View) {
+        if self.lines.pending.remove(page) {
+            let mut bytes = Box::new([0; PAGE_BYTES]);
+            view.copy_out(page, &mut bytes);
+            self.lines.saved.push_back((page, bytes));
+        }
+        self.lines.changed.insert(page);
+    }
+
+    /// A page is kept elsewhere from now on, and its bytes go.
+    pub(super) fn moves_away(&mut self, page: PageNumber, view: &impl View) {
+        self.about_to_change(page, view);
+        self.lines.changed.remove(page);
+    }
+
+    /// The barrier that has just opened is a cut.
+    pub(super) fn cut(&mut self, cut: Cut, view: &mut impl View) {
+        let changed = std::mem::take(&mut self.lines.changed);
+        let lies_here = |page: &PageNumber| {
+            let entry = self.regions.get(*page);
+            entry.is_some_and(|entry| entry.state.is_home() && entry.state.has_bytes())
+        };
+        let pending: PageSet = match cut.basis {
+            Basis::Changed(_) => changed.iter().filter(lies_here).collect(),
+            Basis::All(_) => self.regions.pages().filter(lies_here).collect(),
+        };
+        let mut closing = Vec::new();
+        for page in pending.iter() {
+            if let Some(entry) = self.regions.get_mut(page)
+                && entry.state == State::Open
+            {
+                entry.state = State::Shared;
+                closing.push(page);
+            }
+        }
+        for run in PageRun::compact(closing) {
+            view.set_access(run, Access::Read);
+        }
+        self.lines.pending = pending;
+        self.lines.cursor = PageNumber(0);
+        self.lines.saved.clear();
+        self.lines.cut = Some(cut);
+        let marks = self.coordinator.as_mut().map(|it| it.take_marks());
+        self.out.push_back(Command::Cut {
+            cut,
+            pages: self.lines.pending.len(),
+            marks,
+        });
+    }
+
+    /// Takes what others have changed in the interval that has begun.
+    pub(super) fn change_late(&mut self, view: &mut impl View) -> Result<(), Error> {
+        for (from, changes) in std::mem::take(&mut self.lines.late) {
+            self.changes(from, changes, view)?;
+        }
+        Ok(())
+    }
+
+    /// Pages of the recovery line have come, which this station has asked for by [`Command::Load`].
+    ///
+    /// # Errors
+    /// [`Error`] if the team cannot go on.
+    pub fn loaded(&mut self, pages: &Pages, view: &mut impl View) -> Result<(), Error> {
+        let mut came = Vec::new();
+        for (page, bytes) in pages.each() {
+            if self
+                .regions
+                .get(page)
+                .is_some_and(|e| e.state == State::Loading)
+            {
+                view.fill(page, bytes);
+                self.set_state(page, State::Shared);
+                came.push(page);
+            }
+        }
+        for run in PageRun::compact(came) {
+            view.set_access(run, Access::Read);
+        }
+        self.serve_early(view)?;
+        self.settle(view)
+    }
+
+    /// Asks for those pages of a run that are kept here and begin as they are in the recovery line.
+    pub(super) fn load(&mut self, run: PageRun) {
+        let mut left = run;
+        while left.count > 0 {
+            let part = PageRun::new(left.first, left.count.min(SERVED_PAGES_MAX));
+            part.pages()
+                .for_each(|page| self.set_state(page, State::Loading));
+            self.out.push_back(Command::Load(part));
+            left = PageRun::new(
+                PageNumber(left.first.0.wrapping_add(part.count)),
+                left.count - part.count,
+            );
+        }
+    }
+}
+
+/// Pages in messages, each of neighbours; `pages` ascend.
+fn gather(pages: &[(PageNumber, Option<Box<PageBytes>>)], view: &impl View) -> Vec<Pages> {
+    let mut bytes = BytesMut::zeroed(pages.len() * PAGE_BYTES);
+    for ((page, saved), into) in pages.iter().zip(bytes.as_chunks_mut::<PAGE_BYTES>().0) {
+        match saved {
+            Some(saved) => into.copy_from_slice(&saved[..]),
+            None => view.copy_out(*page, into),
+        }
+    }
+    let runs = PageRun::compact(pages.iter().map(|(page, _)| *page));
+    let parts = runs.into_iter().flat_map(|run| {
+        let (first, count) = (run.first.0, run.count);
+        (0..count)
+            .step_by(SERVED_PAGES_MAX as usize)
+            .map(move |at| PageRun::new(PageNumber(first + at), (count - at).min(SERVED_PAGES_MAX)))
+    });
+    parts
+        .map(|run| Pages {
+            run,
+            bytes: bytes.split_to(run.count as usize * PAGE_BYTES).freeze(),
+        })
+        .collect()
+}
