@@ -9,8 +9,9 @@ use plurix_wire::handshake::{
     ClientHello, ClientProof, Greeting, MAGIC, Rejection, ServerFrame, VERSION,
 };
 use plurix_wire::message::peer::{
-    Acknowledgement, Arrive, Changes, Home, Introduction, Pages, Release, ToPeer, Written,
+    Acknowledgement, Arrive, Changes, Cut, Home, Introduction, Pages, Release, ToPeer, Written,
 };
+use plurix_wire::message::recovery_line::Basis;
 use plurix_wire::message::{
     Batch, Commit, CommitRefusal, Content, Delta, Item, Join, Lines, Member, Page, PageLines,
     PageRun, Request, Resume, SessionRefusal, StationStatus, Status, ToLeader, ToStation,
@@ -298,12 +299,15 @@ pub(crate) fn to_peer_seeds() -> Seeds {
             bytes,
         })
     };
+    let basis = Basis::Changed(CommitNumber(7));
     let arrive = Arrive {
         interval,
         written: written.clone(),
         wanted: vec![run(1, 1)],
         sent: vec![0, 300, 2],
         brings: Some(vec![1, 2, 3]),
+        may_cut: true,
+        cut: Some(basis),
     };
     let wrote = |sole| Written {
         run: run(1, 2),
@@ -315,6 +319,7 @@ pub(crate) fn to_peer_seeds() -> Seeds {
         moved: vec![home],
         expected: vec![1, 0, 300],
         brought: vec![None, Some(vec![4])],
+        cut: Some(Cut { ordinal: 2, basis }),
     };
     bodies([
         ("claim", ToPeer::Claim { run: run(3, 4) }),

@@ -396,6 +396,7 @@ impl World {
                 assert_eq!(stamp.generation, self.generation.next());
                 self.generation = stamp.generation;
             }
+            Body::RecoveryLine(team) => unreachable!("nobody hands over a line of {team}"),
             Body::Term | Body::Clean => {}
         }
         assert!(record.stamp.number.0 == self.history.newest());
@@ -432,7 +433,8 @@ impl World {
             ToStation::Refused(_)
             | ToStation::Status(_)
             | ToStation::Stopping
-            | ToStation::Checkpointed(_) => {}
+            | ToStation::Checkpointed(_)
+            | ToStation::RecoveryLine(_) => {}
         }
     }
 

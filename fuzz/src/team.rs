@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 use plurix_memory::{Mechanism, View};
-use plurix_protocol::team::{Access, Command, Member, Placement, Region, Settings};
+use plurix_protocol::team::{Access, Boundary, Command, Member, Placement, Region, Settings};
 use plurix_wire::diff::DiffsBuilder;
 use plurix_wire::message::PageRun;
-use plurix_wire::message::peer::{Arrive, Changes, Home, Pages, Release, ToPeer, Written};
-use plurix_wire::{Interval, LINE_BYTES, PAGE_BYTES, PageNumber, Rank, SyncId};
+use plurix_wire::message::peer::{Arrive, Changes, Cut, Home, Pages, Release, ToPeer, Written};
+use plurix_wire::message::recovery_line::Basis;
+use plurix_wire::{CommitNumber, Interval, LINE_BYTES, PAGE_BYTES, PageNumber, Rank, SyncId};
 
 use crate::input::Input;
 
@@ -16,6 +17,8 @@ const SIZE: u16 = 3;
 /// Pages of its two regions, which stand side by side, from this one on.
 const FIRST: u32 = 4;
 const PAGES: [u32; 2] = [6, 5];
+/// What lines add to.
+const BASIS: Basis = Basis::Changed(CommitNumber(0));
 /// The longest history.
 const STEPS_MAX: usize = 200;
 
@@ -100,7 +103,11 @@ impl Scene<'_> {
             1 => member.access(page, Access::Write, view).map(drop),
             2 if self.locked.is_empty() => {
                 self.is_at_barrier = true;
-                member.arrive(self.input.rarely(3).then(|| vec![1]), view)
+                member.arrive(
+                    self.input.rarely(3).then(|| vec![1]),
+                    Boundary::Within,
+                    view,
+                )
             }
             3 if !self.locked.contains(&id) => member.acquire(id, view).map(|has| {
                 if has {
@@ -179,6 +186,8 @@ impl Scene<'_> {
                 wanted: self.runs(),
                 sent: self.counts(),
                 brings: self.input.rarely(3).then(|| vec![1, 2]),
+                may_cut: true,
+                cut: self.input.rarely(3).then_some(BASIS),
             }),
             7 => self.release(),
             8 => ToPeer::Acquire(lock),
@@ -265,6 +274,10 @@ impl Scene<'_> {
             moved: self.homes(),
             expected: self.counts(),
             brought: vec![Some(vec![1])],
+            cut: self.input.rarely(3).then_some(Cut {
+                ordinal: 1,
+                basis: BASIS,
+            }),
         })
     }
 }

@@ -5,7 +5,9 @@ mod sketch;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use plurix_protocol::team::{Access, Command, Member, Placement, Region, Settings, Ticket};
+use plurix_protocol::team::{
+    Access, Boundary, Command, Member, Placement, Region, Settings, Ticket,
+};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::ToPeer;
 use plurix_wire::{Interval, PageNumber, Rank, SyncId};
@@ -99,7 +101,9 @@ impl Team {
 
     fn arrive(&mut self, station: usize, brings: Option<Vec<u8>>) {
         let (member, view) = &mut self.stations[station];
-        member.arrive(brings, view).expect("the team goes on");
+        member
+            .arrive(brings, Boundary::Within, view)
+            .expect("the team goes on");
     }
 
     fn access(&mut self, station: usize, page: PageNumber, wants: Access) -> bool {

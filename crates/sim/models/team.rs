@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use plurix_protocol::team::{Access, Command, Member, Placement, Region, Settings, View};
+use plurix_protocol::team::{Access, Boundary, Command, Member, Placement, Region, Settings, View};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::ToPeer;
 use plurix_wire::{
@@ -219,7 +219,9 @@ impl Team {
         let station = &mut self.stations[index];
         let Some(task) = setup.scripts[index][station.interval].get(station.at) else {
             station.at += 1;
-            let answer = station.member.arrive(None, &mut station.memory);
+            let answer = station
+                .member
+                .arrive(None, Boundary::Within, &mut station.memory);
             return self.demand(answer.is_ok(), NO_ERROR);
         };
         let access = |station: &mut Station, wants| {

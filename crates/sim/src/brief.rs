@@ -4,6 +4,7 @@ use std::fmt;
 
 use plurix_wire::frame::Message;
 use plurix_wire::message::peer::{Home, ToPeer, Written};
+use plurix_wire::message::recovery_line::LineAnswer;
 use plurix_wire::message::{Item, PageRun, Request, ToLeader, ToStation};
 
 use crate::trace::{Class, Life};
@@ -65,6 +66,7 @@ impl Told for ToLeader {
                 Request::Heartbeat | Request::Durable { .. } => Class::Beat,
                 Request::Leave => Class::Session,
             },
+            Self::RecoveryLine { .. } => Class::Page,
         }
     }
 }
@@ -83,7 +85,10 @@ impl Told for ToStation {
                 );
             }
             Self::Refused(why) => return write!(f, "refused: {why}"),
-            Self::Status(_) | Self::Stopping | Self::Checkpointed(_) => {
+            Self::RecoveryLine(LineAnswer::Pages(pages)) => {
+                return write!(f, "pages of a line {}", Runs(&[pages.run]));
+            }
+            Self::Status(_) | Self::Stopping | Self::Checkpointed(_) | Self::RecoveryLine(_) => {
                 return write!(f, "{self:?}");
             }
         };

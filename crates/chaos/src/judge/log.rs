@@ -84,6 +84,11 @@ impl Log {
                 );
                 self.pages.extend(writes.sections().map(|s| s.page()));
             }
+            Body::RecoveryLine(team) => demand!(
+                false,
+                "numbering",
+                "{team} has a recovery line, but no worker asked for one"
+            ),
             Body::Generation => demand!(
                 false,
                 "durability",

@@ -48,6 +48,11 @@ pub fn in_order(model: &Model, record: &Record) -> Result<(), Violation> {
                 stamp.number
             );
         }
+        Body::RecoveryLine(team) => demand!(
+            false,
+            ORACLE,
+            "{team} has a recovery line, but there is no team"
+        ),
         Body::Joined(_) | Body::Left(_) | Body::Term | Body::Clean => {}
     }
     Ok(())
@@ -166,7 +171,7 @@ impl Numbering {
                     "{incarnation} ends, but did not live"
                 );
             }
-            Body::Generation | Body::Term | Body::Clean => {}
+            Body::Generation | Body::Term | Body::Clean | Body::RecoveryLine(_) => {}
         }
         Ok(())
     }

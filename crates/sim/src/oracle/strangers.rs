@@ -37,7 +37,10 @@ pub(crate) fn answer(message: &ToStation) -> Option<Answer> {
             SessionRefusal::ShuttingDown => Answer::ShuttingDown,
             SessionRefusal::RolledBack { .. } => Answer::RolledBack,
         },
-        ToStation::Batch(_) | ToStation::Stopping | ToStation::Checkpointed(_) => return None,
+        ToStation::Batch(_)
+        | ToStation::Stopping
+        | ToStation::Checkpointed(_)
+        | ToStation::RecoveryLine(_) => return None,
     })
 }
 

@@ -12,7 +12,7 @@
 use std::fmt;
 
 use plurix_protocol::Span;
-use plurix_protocol::team::{Access, Error, Ticket};
+use plurix_protocol::team::{Access, Boundary, Error, Ticket};
 use plurix_wire::SyncId;
 
 use super::World;
@@ -360,7 +360,9 @@ impl World {
         ));
         let brings = self.scripts.brings[interval][station].clone();
         let here = &mut self.life.stations[station];
-        let answer = here.member.arrive(brings, &mut here.memory.view);
+        let answer = here
+            .member
+            .arrive(brings, Boundary::Within, &mut here.memory.view);
         answer.map_err(|error| Violation {
             oracle: "refusals",
             what: format!("station {station} may not arrive: {error}"),
