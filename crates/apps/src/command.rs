@@ -203,11 +203,7 @@ mod tests {
             let words = ["plurix"].into_iter().chain(line.split_whitespace());
             let app = Line::try_parse_from(words).expect(line).app;
             let name = app.name();
-            let places = Places {
-                stations: 2,
-                lines: None,
-            };
-            assert!(app.into_app(places).is_err(), "{line}");
+            assert!(app.into_app(Places::new(2)).is_err(), "{line}");
             assert!(line.starts_with(name));
         }
     }

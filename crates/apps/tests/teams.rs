@@ -28,7 +28,7 @@ fn check(checksum: u64, app: impl Fn(TeamArguments) -> AppCommand) {
 }
 
 fn run(stations: u32, app: AppCommand) -> Report {
-    let mut app = app.into_app(Places { stations }).unwrap();
+    let mut app = app.into_app(Places::new(stations)).unwrap();
     run_local(&mut *app, stations as usize).unwrap()
 }
 
@@ -170,7 +170,7 @@ fn without_verification_nothing_is_computed_twice() {
 fn a_team_of_too_many_stations_is_refused() {
     for stations in [0, 65, 1000] {
         let app = AppCommand::Jacobi(jacobi::Options::default());
-        let refused = app.into_app(Places { stations });
+        let refused = app.into_app(Places::new(stations));
         assert!(matches!(refused, Err(AppError::Input(_))), "{stations}");
     }
 }

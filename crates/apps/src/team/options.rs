@@ -31,3 +31,14 @@ pub struct Places {
     /// When teams take recovery lines, if they shall.
     pub lines: Option<LineOptions>,
 }
+
+impl Places {
+    /// So many stations, and no recovery lines.
+    #[must_use]
+    pub fn new(stations: u32) -> Self {
+        Self {
+            stations,
+            lines: None,
+        }
+    }
+}
