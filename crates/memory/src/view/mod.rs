@@ -311,6 +311,18 @@ impl View {
     pub fn copy_out(&self, page: PageNumber, into: &mut PageBytes) {
         self.inner.assert_not_lent(page, false);
         let words = self.inner.memory.page(start_of(page));
+        if self.inner.access(page) < Access::Write {
+            // SAFETY: the program can store to pages with `Access::Write` alone, and the protocol
+            // stores by `&mut View`, so nobody changes the page; `into` is elsewhere, for it is borrowed
+            // exclusively.
+            unsafe {
+                words
+                    .as_ptr()
+                    .cast::<PageBytes>()
+                    .copy_to_nonoverlapping(into, 1);
+            }
+            return;
+        }
         for (word, bytes) in words.iter().zip(into.as_chunks_mut().0) {
             *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
         }

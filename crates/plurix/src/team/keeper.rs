@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use plurix_wire::message::peer::Cut;
+use plurix_wire::message::peer::{Cut, Pages};
 use plurix_wire::message::recovery_line::{
     LineAnswer, LineRequest, LineState, Offer, RecoveryLine,
 };
@@ -357,7 +357,7 @@ impl<'e> Keeper<'e> {
         };
         let state = part.state.take_if(|_| is_last);
         for pages in pages {
-            self.say(LineRequest::Pages(pages));
+            self.hand_over(pages);
         }
         if let Some(state) = state {
             let state = match self.keeping.rank {
@@ -367,6 +367,16 @@ impl<'e> Keeper<'e> {
             self.say(LineRequest::Complete { state });
         }
         true
+    }
+
+    /// Sends pages without copying them, as far as the socket takes them.
+    fn hand_over(&mut self, pages: Pages) {
+        let message = self.keeping.request(LineRequest::Pages(pages));
+        if let Some(connection) = &mut self.connection
+            && connection.send(&message).is_err()
+        {
+            self.disconnect();
+        }
     }
 
     fn hear(&mut self, answer: ToStation) {

@@ -230,18 +230,17 @@ impl Member {
     /// Lets the program store to a page, and to those of its unit that are in the same state. Of pages
     /// that nobody else has a copy of, those behind it are opened as well, if it walks through them.
     fn open(&mut self, page: PageNumber, state: State, view: &mut impl View) {
-        let mut opened = Vec::new();
         let unit = self.regions.unit(page);
         let is_alone = state == State::Shared && !self.copies.any(page);
         let ahead = if is_alone { self.ahead(unit) } else { unit };
-        for page in unit.pages().chain(ahead.pages().skip(unit.count as usize)) {
-            if self.regions.get(page).is_none_or(|e| e.state != state) {
-                continue;
-            }
-            if state == State::Shared {
-                self.about_to_change(page, view);
-            }
-            opened.push(page);
+        let pages = unit.pages().chain(ahead.pages().skip(unit.count as usize));
+        let is_closed =
+            |page: &PageNumber| self.regions.get(*page).is_some_and(|e| e.state == state);
+        let opened: Vec<PageNumber> = pages.filter(is_closed).collect();
+        if state == State::Shared {
+            self.about_to_change(&opened, view);
+        }
+        for &page in &opened {
             let next = match state {
                 State::Clean => {
                     if canary::strikes(Canary::LateTwin) {
@@ -263,8 +262,8 @@ impl Member {
         }
     }
 
-    /// The pages of a unit, and those behind it that a walk of stores will come to, as far as nobody has
-    /// a copy of them.
+    /// The pages of a unit, and those behind it that a walk of stores will come to, as far as they are kept
+    /// here and nobody has a copy of them.
     fn ahead(&mut self, unit: PageRun) -> PageRun {
         let window = self.stores.window(unit.first, OPENED_AHEAD_MAX);
         let most = window.max(unit.count);
@@ -272,7 +271,12 @@ impl Member {
         while count < most {
             let page = PageNumber(unit.first.0.wrapping_add(count));
             let entry = self.regions.get(page);
-            if entry.is_none_or(|e| e.state != State::Shared) || self.copies.any(page) {
+            let is_alone = entry.is_some_and(|entry| match entry.state {
+                State::Open => true,
+                State::Shared => !self.copies.any(page),
+                _ => false,
+            });
+            if !is_alone {
                 break;
             }
             count += 1;

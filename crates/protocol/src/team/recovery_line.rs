@@ -19,11 +19,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Changes, Cut, Pages, SERVED_PAGES_MAX};
 use plurix_wire::message::recovery_line::{Basis, Marks};
-use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber, Rank};
+use plurix_wire::{PageNumber, Rank};
 
 use super::regions::State;
 use super::{Access, Command, Error, Member, View};
@@ -55,7 +54,7 @@ pub(super) struct RecoveryLines {
     /// None of them comes before it.
     cursor: PageNumber,
     /// Pages that have changed before they were collected, as they were.
-    saved: VecDeque<(PageNumber, Box<PageBytes>)>,
+    saved: VecDeque<Pages>,
     /// What others have changed in an interval that has not begun here.
     pub(super) late: Vec<(Rank, Changes)>,
 }
@@ -89,40 +88,38 @@ impl Member {
             return None;
         }
         let lines = &mut self.lines;
-        let count = most.min(lines.saved.len());
-        let mut pages: Vec<(PageNumber, Option<Box<PageBytes>>)> = lines
-            .saved
-            .drain(..count)
-            .map(|(page, bytes)| (page, Some(bytes)))
-            .collect();
-        let next: Vec<PageNumber> = lines
-            .pending
-            .from(lines.cursor)
-            .take(most - count)
-            .collect();
-        for page in next {
-            lines.pending.remove(page);
-            lines.cursor = page;
-            pages.push((page, None));
+        let mut parts = Vec::new();
+        let mut left = most;
+        while left > 0
+            && let Some(saved) = lines.saved.pop_front()
+        {
+            left = left.saturating_sub(saved.run.count as usize);
+            parts.push(saved);
         }
-        pages.sort_unstable_by_key(|(page, _)| *page);
+        let next: Vec<PageNumber> = lines.pending.from(lines.cursor).take(left).collect();
+        for page in &next {
+            lines.pending.remove(*page);
+            lines.cursor = *page;
+        }
+        parts.extend(copies(next, view));
         let is_last = lines.saved.is_empty() && lines.pending.is_empty();
-        Some((gather(&pages, view), is_last))
+        Some((parts, is_last))
     }
 
-    /// A page that is kept here is about to change.
-    pub(super) fn about_to_change(&mut self, page: PageNumber, view: &impl View) {
-        if self.lines.pending.remove(page) {
-            let mut bytes = Box::new([0; PAGE_BYTES]);
-            view.copy_out(page, &mut bytes);
-            self.lines.saved.push_back((page, bytes));
-        }
-        self.lines.changed.insert(page);
+    /// Pages that are kept here, and ascend, are about to change.
+    pub(super) fn about_to_change(&mut self, pages: &[PageNumber], view: &impl View) {
+        let lines = &mut self.lines;
+        let pending = pages
+            .iter()
+            .copied()
+            .filter(|page| lines.pending.remove(*page));
+        lines.saved.extend(copies(pending, view));
+        pages.iter().for_each(|page| lines.changes(*page));
     }
 
     /// A page is kept elsewhere from now on, and its bytes go.
     pub(super) fn moves_away(&mut self, page: PageNumber, view: &impl View) {
-        self.about_to_change(page, view);
+        self.about_to_change(&[page], view);
         self.lines.changed.remove(page);
     }
 
@@ -209,26 +206,18 @@ impl Member {
     }
 }
 
-/// Pages in messages, each of neighbours; `pages` ascend.
-fn gather(pages: &[(PageNumber, Option<Box<PageBytes>>)], view: &impl View) -> Vec<Pages> {
-    let mut bytes = BytesMut::zeroed(pages.len() * PAGE_BYTES);
-    for ((page, saved), into) in pages.iter().zip(bytes.as_chunks_mut::<PAGE_BYTES>().0) {
-        match saved {
-            Some(saved) => into.copy_from_slice(&saved[..]),
-            None => view.copy_out(*page, into),
-        }
-    }
-    let runs = PageRun::compact(pages.iter().map(|(page, _)| *page));
-    let parts = runs.into_iter().flat_map(|run| {
+/// Copies of pages, which ascend, in messages of neighbours.
+fn copies(pages: impl IntoIterator<Item = PageNumber>, view: &impl View) -> Vec<Pages> {
+    let whole = PageRun::compact(pages);
+    let runs = whole.into_iter().flat_map(|run| {
         let (first, count) = (run.first.0, run.count);
         (0..count)
             .step_by(SERVED_PAGES_MAX as usize)
             .map(move |at| PageRun::new(PageNumber(first + at), (count - at).min(SERVED_PAGES_MAX)))
     });
-    parts
-        .map(|run| Pages {
-            run,
-            bytes: bytes.split_to(run.count as usize * PAGE_BYTES).freeze(),
-        })
-        .collect()
+    runs.map(|run| Pages {
+        run,
+        bytes: view.copy_run(run),
+    })
+    .collect()
 }

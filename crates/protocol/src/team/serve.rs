@@ -1,10 +1,10 @@
 //! What a home, or a manager of homes, answers.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Changes, Home, Pages, SERVED_PAGES_MAX, ToPeer};
-use plurix_wire::{Interval, PAGE_BYTES, PageNumber, Rank};
+use plurix_wire::{Interval, PageNumber, Rank};
 
 use super::regions::{Entry, State};
 use super::{Access, Error, Member, View, regions};
@@ -120,7 +120,7 @@ impl Member {
             let bytes = if blank {
                 Bytes::new()
             } else {
-                copy(part, view)
+                view.copy_run(part)
             };
             self.tell(from, ToPeer::Pages(Pages { run: part, bytes }));
             left -= part.count;
@@ -164,7 +164,7 @@ impl Member {
                 state if state.is_home() && state.has_bytes() => {}
                 _ => return Err(Error::Violation(from, "a change of what is kept elsewhere")),
             }
-            self.about_to_change(page, view);
+            self.about_to_change(&[page], view);
             if !canary::strikes(Canary::LoseDiff) {
                 view.apply(&diff);
             }
@@ -178,12 +178,3 @@ impl Member {
 /// No member has more fetches under way than its read-ahead asks for; a bound for those that have
 /// gone mad.
 const EARLY_MAX: usize = 1 << 16;
-
-fn copy(run: PageRun, view: &impl View) -> Bytes {
-    let mut bytes = BytesMut::zeroed(run.count as usize * PAGE_BYTES);
-    let (pages, _) = bytes.as_chunks_mut::<PAGE_BYTES>();
-    for (page, into) in run.pages().zip(pages) {
-        view.copy_out(page, into);
-    }
-    bytes.freeze()
-}

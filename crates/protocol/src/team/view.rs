@@ -1,8 +1,9 @@
 //! What the protocol of weak pages asks of a station's memory.
 
+use bytes::{Bytes, BytesMut};
 use plurix_wire::diff::{DiffsBuilder, PageDiff};
 use plurix_wire::message::PageRun;
-use plurix_wire::{PageBytes, PageNumber};
+use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber};
 
 /// What the program may do with a page without the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -29,6 +30,20 @@ pub trait View {
 
     /// Copies a page. Of bytes that the program is storing, either value may be found.
     fn copy_out(&self, page: PageNumber, into: &mut PageBytes);
+
+    /// Copies all pages of a run, as [`copy_out`](Self::copy_out) does.
+    fn copy_run(&self, run: PageRun) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(run.count as usize * PAGE_BYTES);
+        for page in run.pages() {
+            let begin = bytes.len();
+            // Page by page: to clear all of it first would take it through the cache twice.
+            bytes.resize(begin + PAGE_BYTES, 0);
+            if let Some(into) = bytes[begin..].first_chunk_mut() {
+                self.copy_out(page, into);
+            }
+        }
+        bytes.freeze()
+    }
 
     /// Keeps the bytes of a page that the program cannot store to.
     fn keep_twin(&mut self, page: PageNumber);
