@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use plurix::activity::{Activity, Done, Work};
-use plurix::team::{LineOptions, Program, TeamError, TeamOptions};
+use plurix::team::{Program, TeamError, TeamOptions};
 use plurix::{ErrorKind, Plain, Result, Station, Transaction};
 use zerocopy::IntoBytes;
 
@@ -76,7 +76,7 @@ pub(crate) trait TeamProgram: Program<Output: Plain> + Send + Sized + 'static {
 pub(crate) struct TeamApp<P> {
     program: P,
     stations: u16,
-    lines: Option<LineOptions>,
+    places: Places,
     arguments: TeamArguments,
 }
 
@@ -98,7 +98,7 @@ impl<P: TeamProgram> TeamApp<P> {
         Ok(Self {
             program,
             stations,
-            lines: places.lines,
+            places,
             arguments,
         })
     }
@@ -133,6 +133,7 @@ impl<P: TeamProgram> Activity for Seat<P> {
                 .workers(record.workers as u16);
             team.progress = Some(record.progress);
             team.lines = record.lines();
+            team.spread = record.spreads != 0;
             team.patience = PATIENCE;
             Ok((program, team))
         })?;
@@ -178,7 +179,7 @@ impl<P: TeamProgram> App for TeamApp<P> {
                 tx.spawn::<Seat<P>>(number.into())?;
             }
             let size = (self.stations, self.arguments.workers);
-            Record::new(tx, fingerprint, size, self.lines)
+            Record::new(tx, fingerprint, size, self.places)
         })?;
         Ok(())
     }
@@ -221,7 +222,7 @@ fn with_members(report: Report, record: &Record, members: &[Member]) -> Report {
     let most = |count: fn(&Member) -> u64| reported().map(count).max().unwrap_or(0);
     let workers = record.stations * record.workers;
     let (waited, busy) = (sum(|member| member.waited_ns), sum(|member| member.busy_ns));
-    let counted = reported().count() as u64 * record.workers;
+    let counted = sum(|member| member.workers);
     let mean = busy as f64 / counted.max(1) as f64;
     report
         .with("workers", workers)

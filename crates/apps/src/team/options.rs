@@ -30,15 +30,18 @@ pub struct Places {
     pub stations: u32,
     /// When teams take recovery lines, if they shall.
     pub lines: Option<LineOptions>,
+    /// Stations that are lost are not replaced: the others of a team take their workers over.
+    pub spread: bool,
 }
 
 impl Places {
-    /// So many stations, and no recovery lines.
+    /// So many stations, which are replaced when they are lost, and no recovery lines.
     #[must_use]
     pub fn new(stations: u32) -> Self {
         Self {
             stations,
             lines: None,
+            spread: false,
         }
     }
 }

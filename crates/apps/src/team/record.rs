@@ -12,6 +12,7 @@ use std::time::Duration;
 use plurix::team::{LineOptions, Report};
 use plurix::{CheckpointStrategy, Plain, Ptr, Result, Transaction, plain};
 
+use super::Places;
 use crate::run::{Fingerprint, element};
 
 /// Room for what a program has found.
@@ -30,6 +31,8 @@ pub(super) struct Record {
     line_every_ns: u64,
     /// 1 if workers wait for them.
     line_blocks: u64,
+    /// 1 if stations that are lost are not replaced.
+    pub(super) spreads: u64,
     /// 1 once something was found.
     pub(super) has_found: u64,
     /// What all workers answered, with zeros behind.
@@ -64,7 +67,8 @@ pub(super) struct Member {
     pub(super) lines: u64,
     /// Its pages in them.
     pub(super) line_pages: u64,
-    reserved: u64,
+    /// Workers that it had at last.
+    pub(super) workers: u64,
 }
 
 impl Record {
@@ -73,12 +77,14 @@ impl Record {
         tx: &mut Transaction<'_>,
         fingerprint: Fingerprint,
         (stations, workers): (u16, u16),
-        lines: Option<LineOptions>,
+        places: Places,
     ) -> Result<Self> {
+        let lines = places.lines;
         let is_blocking = |lines: LineOptions| lines.strategy == CheckpointStrategy::Blocking;
         Ok(Self {
             line_every_ns: lines.map_or(0, |lines| ns(lines.every).max(1)),
             line_blocks: lines.is_some_and(is_blocking).into(),
+            spreads: places.spread.into(),
             fingerprint,
             stations: stations.into(),
             workers: workers.into(),
@@ -145,7 +151,7 @@ impl Member {
             bytes: counts.bytes,
             lines: report.lines,
             line_pages: report.line_pages,
-            reserved: 0,
+            workers: report.outputs.len() as u64,
         }
     }
 }
@@ -185,7 +191,7 @@ mod tests {
     fn all_must_have_found_the_same() {
         let mut cluster = Cluster::local(1).unwrap();
         let station = &mut cluster.stations()[0];
-        let record = station.transaction(|tx| Record::new(tx, [7; 32], (2, 1), None));
+        let record = station.transaction(|tx| Record::new(tx, [7; 32], (2, 1), Places::new(2)));
         let mut record = record.unwrap();
         assert_eq!(record.found::<[u64; 2]>(), None);
         record.enter(&[1_u64, 2]);

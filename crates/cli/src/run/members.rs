@@ -155,7 +155,7 @@ impl Supervisor {
         self.slots.entry(who).or_default().last_line = text;
     }
 
-    /// A process has ended: records it and starts its successor.
+    /// A process has ended: records it and starts its successor, unless others take its work over.
     fn died(&mut self, who: Who, at: Instant) -> anyhow::Result<()> {
         let since = self.since_set_up(at);
         let slot = self.slots.entry(who).or_default();
@@ -195,7 +195,14 @@ impl Supervisor {
             format!("at {:.2} s", since.as_secs_f64())
         });
         self.view.line(format_args!("{who} died ({cause}) {when}"));
-        self.launch(who)
+        let is_missed = !self.options.spread || who == Who::Server || !self.has_station();
+        if is_missed { self.launch(who) } else { Ok(()) }
+    }
+
+    /// Whether some station has a process.
+    fn has_station(&self) -> bool {
+        let mut slots = self.slots.iter();
+        slots.any(|(who, slot)| *who != Who::Server && slot.process.is_some())
     }
 
     /// A process says that it is ready.

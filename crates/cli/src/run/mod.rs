@@ -82,6 +82,9 @@ pub(crate) struct Options {
     /// times.
     #[arg(long, global = true, value_name = "STATION@TIME")]
     pub(crate) kill: Vec<Kill>,
+    /// Replace no station that dies: the others take its work over. One is left at least.
+    #[arg(long, global = true)]
+    pub(crate) spread: bool,
     /// Keep the heap here, and continue with the one that is there [default: a temporary one].
     #[arg(long, global = true)]
     dir: Option<PathBuf>,
@@ -130,6 +133,7 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<Exit> {
     let places = Places {
         stations: options.stations,
         lines: options.settings.line_options(),
+        spread: options.spread,
     };
     let app = options.app.clone().into_app(places)?;
     let json = options.json;

@@ -80,7 +80,7 @@ pub(super) fn gather(
             }
             looked = Instant::now();
             station.latest()?;
-            let now = record::enlist(station, &team.name, team.stations, &own)?;
+            let now = record::enlist(station, team, &own)?;
             Ok(now.as_ref() == Some(&formation))
         };
         if let Some(links) = meeting.meet(still)? {
@@ -91,7 +91,7 @@ pub(super) fn gather(
         read_ahead: team.read_ahead,
         ..Settings::default()
     };
-    let member = Member::new(Rank(formation.rank), team.stations, settings);
+    let member = Member::new(Rank(formation.rank), formation.size(), settings);
     let system = |error: Box<dyn std::error::Error + Send + Sync>| ErrorKind::System(error);
     let view = View::reserve(station.heap_bytes(), team.mechanism);
     let view = view.map_err(|error| system(Box::new(error)))?;
@@ -125,7 +125,7 @@ pub(super) fn keeping(
         team: formation.team,
         formation: formation.key,
         rank: Rank(formation.rank),
-        size: formation.addresses.len() as u16,
+        size: formation.size(),
         is_blocking: team.lines.is_some_and(is_blocking),
     })
 }
@@ -138,7 +138,7 @@ fn form(
     deadline: Instant,
 ) -> Result<Formation> {
     loop {
-        let formation = record::enlist(station, &team.name, team.stations, own)?;
+        let formation = record::enlist(station, team, own)?;
         if let Some(formation) = formation {
             return Ok(formation);
         }

@@ -189,6 +189,9 @@ pub struct TeamOptions {
     /// When recovery lines are taken, from which the team goes on if it loses a station; with none it
     /// begins again.
     pub lines: Option<LineOptions>,
+    /// When a station is lost, the others take its workers over and go on at once. Else they wait until
+    /// another one has taken its place.
+    pub spread: bool,
     /// Where the heap shall say, now and then, how many phases the team has run, for whoever watches it.
     /// A team that goes back to a recovery line counts from there again.
     pub progress: Option<Ptr<u64>>,
@@ -209,6 +212,7 @@ impl TeamOptions {
             shared_memory: true,
             read_ahead: Settings::default().read_ahead,
             lines: None,
+            spread: false,
             progress: None,
         }
     }

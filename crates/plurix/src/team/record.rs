@@ -1,11 +1,13 @@
 //! A team as the heap has it: who belongs to it and where they listen, and its regions.
 
 use plurix_wire::message::peer::TEAM_MAX;
+use std::ops::Range;
+
 use plurix_wire::{Incarnation, TeamId};
 use zerocopy::FromZeros;
 
-use super::TeamError;
 use super::region::RegionRecord;
+use super::{TeamError, TeamOptions};
 use crate::error::{ErrorKind, Result};
 use crate::net::Address;
 use crate::ptr::Ptr;
@@ -45,6 +47,8 @@ struct Record {
 /// A team all of whose members live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Formation {
+    /// This station's place among those that make it up: fewer than the team had at first, if the others
+    /// have taken over the workers of those that were lost.
     pub(super) rank: u16,
     /// Names this formation: it follows from the lives of its members.
     pub(super) key: u64,
@@ -53,14 +57,27 @@ pub(super) struct Formation {
     pub(super) team: TeamId,
 }
 
+impl Formation {
+    /// How many stations make it up.
+    pub(super) fn size(&self) -> u16 {
+        self.addresses.len() as u16
+    }
+
+    /// The workers that run on this station, of so many in all.
+    pub(super) fn workers(&self, count: usize) -> Range<usize> {
+        let begin = |rank: u16| count * usize::from(rank) / self.addresses.len();
+        begin(self.rank)..begin(self.rank + 1)
+    }
+}
+
 /// Enters this station into the team, in the place of one that is dead or missing, and answers who is
 /// in it once it is complete.
 pub(super) fn enlist(
     station: &mut Station,
-    name: &str,
-    size: u16,
+    team: &TeamOptions,
     address: &Address,
 ) -> Result<Option<Formation>> {
+    let (name, size) = (&team.name, team.stations);
     let text = address.to_string();
     if text.len() > ADDRESS_BYTES_MAX {
         return Err(TeamError::LongAddress(text).into());
@@ -96,15 +113,21 @@ pub(super) fn enlist(
             // Others may see it when this has happened.
             return Ok(None);
         }
-        if !lives.iter().all(|life| is_alive(*life)) {
+        // Before setup all must have come; after that, whoever is left can go on.
+        let may_lack = team.spread && tx.get(record)?.is_set_up == 1;
+        let living: Vec<usize> = (0..slots).filter(|at| is_alive(lives[*at])).collect();
+        if living.len() < slots && !may_lack {
             return Ok(None);
         }
-        let addresses = tx.get(record)?.slots[..slots].iter().map(address_of);
+        let record_now = tx.get(record)?;
+        let addresses = living.iter().map(|at| address_of(&record_now.slots[*at]));
         let addresses = addresses.collect::<Result<_>>()?;
-        let key = lives.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, life| {
+        let before = living.iter().filter(|at| **at < rank);
+        let lives = living.iter().map(|at| lives[*at]);
+        let key = lives.fold(0xcbf2_9ce4_8422_2325, |hash: u64, life| {
             (hash ^ life).wrapping_mul(0x0100_0000_01b3)
         });
-        let rank = rank as u16;
+        let rank = before.count() as u16;
         Ok(Some(Formation {
             rank,
             key,

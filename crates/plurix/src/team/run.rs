@@ -140,7 +140,8 @@ fn live<P: Program>(
         let keep = move |engine: &Engine| Keeper::new(engine, &keeping).run();
         threads.push(spawn("plurix-lines", engine, keep)?);
     }
-    let answer = work(station, (engine, keeping.as_ref()), team, program, finish);
+    let place = (&**engine, keeping.as_ref(), formation);
+    let answer = work(station, place, team, program, finish);
     if let Err(error) = &answer {
         match error.kind() {
             ErrorKind::Team(why) => engine.give_up((**why).clone()),
@@ -170,19 +171,19 @@ fn spawn(
 /// Sets the team up, if nobody has, runs the workers of this station, and leaves their results.
 fn work<P: Program>(
     station: &mut Station,
-    (engine, keeping): (&Arc<Engine>, Option<&Keeping>),
+    (engine, keeping, formation): (&Engine, Option<&Keeping>, &Formation),
     team: &TeamOptions,
     program: &P,
     finish: impl FnOnce(&mut Station, &mut Report<P::Output>) -> Result<()>,
 ) -> Result<Report<P::Output>> {
     let (data, phase) = lay_out(station, (engine, keeping), team, program)?;
-    let (rank, mechanism) = engine.with(|core| (core.member.rank().0, core.view.mechanism()));
+    let mechanism = engine.with(|core| core.view.mechanism());
     let begin = Instant::now();
-    let ran = run_workers(station, engine, team, program, (rank, &data, phase))?;
+    let ran = run_workers(station, (engine, formation), team, program, (&data, phase))?;
     let elapsed = begin.elapsed();
     let mut report = Report {
         outputs: Vec::new(),
-        rank,
+        rank: formation.rank,
         phases: 0,
         elapsed,
         waited: Vec::new(),
@@ -205,33 +206,35 @@ fn work<P: Program>(
         engine.with(|core| (core.counts, core.lines.taken, core.lines.pages));
     finish(station, &mut report)?;
     // Nothing of this station's is missing if others are lost now.
-    let _ = leave(engine, team.stations);
+    let _ = leave(engine, formation.size());
     Ok(report)
 }
 
 /// What each worker of this station comes to. Meanwhile the station tells how far they are.
 fn run_workers<P: Program>(
     station: &mut Station,
-    engine: &Engine,
+    (engine, formation): (&Engine, &Formation),
     team: &TeamOptions,
     program: &P,
-    (rank, data, first): (u16, &P::Data, u64),
+    (data, first): (&P::Data, u64),
 ) -> Result<Vec<Result<Ran<P::Output>>>> {
-    let crew = usize::from(team.workers);
+    let count = usize::from(team.stations) * usize::from(team.workers);
+    let crew = formation.workers(count);
     let handle = engine.with(|core| core.view.handle());
     let phase = &AtomicU64::new(first);
-    let watched = team.progress.filter(|_| rank == 0);
+    let watched = team.progress.filter(|_| formation.rank == 0);
     std::thread::scope(|scope| {
         // Nothing is sent: it is closed when the last worker ends.
         let (running, ended) = mpsc::channel::<()>();
-        let workers: Vec<_> = (0..crew)
-            .map(|at| {
+        let workers: Vec<_> = crew
+            .clone()
+            .map(|index| {
                 let worker = Worker {
                     engine,
                     view: handle.clone(),
-                    index: usize::from(rank) * crew + at,
-                    count: usize::from(team.stations) * crew,
-                    crew: team.workers,
+                    index,
+                    count,
+                    crew: crew.clone(),
                     waited: Duration::ZERO,
                     holds_up: team.lines.is_some(),
                 };

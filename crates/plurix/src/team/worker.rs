@@ -23,8 +23,8 @@ pub struct Worker<'t> {
     pub(super) view: ViewHandle,
     pub(super) index: usize,
     pub(super) count: usize,
-    /// Workers at its station.
-    pub(super) crew: u16,
+    /// The workers at its station.
+    pub(super) crew: Range<usize>,
     pub(super) waited: Duration,
     /// It waits for recovery lines.
     pub(super) holds_up: bool,
@@ -275,7 +275,7 @@ impl<'t> Worker<'t> {
     /// barrier may be a cut if it leads to the `next` phase.
     fn meet(&mut self, bytes: &[u8], next: Option<u64>) -> Result<Vec<u8>> {
         let begin = Instant::now();
-        let (crew, place) = (usize::from(self.crew), self.index % usize::from(self.crew));
+        let (crew, place) = (self.crew.len(), self.index - self.crew.start);
         let mut before = None;
         let brought = self.engine.wait(|core| {
             let interval = core.member.interval();
