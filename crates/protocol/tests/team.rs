@@ -191,6 +191,36 @@ fn a_copy_that_nobody_wrote_to_is_kept() {
 }
 
 #[test]
+fn pages_that_came_and_pages_that_others_wrote_are_counted() {
+    let mut team = Team::new(2, Placement::Block, 1);
+    let counts = |team: &Team, station: usize| {
+        let member = &team.stations[station].0;
+        (member.fetched(), member.notices())
+    };
+    team.store(0, P, 0, 1);
+    team.barrier();
+    // Nobody needs to be told of what nobody has a copy of.
+    assert_eq!(counts(&team, 1), (0, 0));
+    assert_eq!(team.load(1, P, 0), 1);
+    let (fetched, _) = counts(&team, 1);
+    assert!(fetched >= 1, "{fetched}");
+    team.store(0, P, 0, 2);
+    team.barrier();
+    assert_eq!(counts(&team, 1), (fetched, 1));
+    assert_eq!(team.load(1, P, 0), 2);
+    assert!(team.acquire(0, LOCK));
+    team.store(0, P, 0, 3);
+    let (member, view) = &mut team.stations[0];
+    member.unlock(LOCK, view).expect("the team goes on");
+    assert!(!team.acquire(1, LOCK));
+    while team.deliver(0) {}
+    assert!(team.acquire(1, LOCK));
+    assert_eq!(team.load(1, P, 0), 3);
+    assert_eq!(counts(&team, 1), (fetched + 2, 2));
+    assert_eq!(counts(&team, 0), (0, 0));
+}
+
+#[test]
 fn a_page_moves_to_its_sole_writer() {
     let mut team = Team::new(2, Placement::Block, 1);
     team.store(0, P, 0, 1);

@@ -84,6 +84,10 @@ pub struct Counts {
     pub fetches: u64,
     /// Messages with changed bytes that were sent.
     pub changes: u64,
+    /// Pages that came from others.
+    pub pages: u64,
+    /// Pages that others told to have written, at barriers, with locks and flags.
+    pub notices: u64,
 }
 
 /// The engine; workers, the handler of faults and the service share it.
@@ -443,6 +447,15 @@ impl Core {
     /// Why the team cannot go on, if it cannot.
     pub(super) fn failure(&self) -> Option<&TeamError> {
         self.failure.as_ref()
+    }
+
+    /// What the member has done so far.
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            pages: self.member.fetched(),
+            notices: self.member.notices(),
+            ..self.counts
+        }
     }
 
     /// Looks some times whether anything has come.

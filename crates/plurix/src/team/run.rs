@@ -203,7 +203,7 @@ fn work<P: Program>(
         report.phases = ran.phases;
     }
     (report.counts, report.lines, report.line_pages) =
-        engine.with(|core| (core.counts, core.lines.taken, core.lines.pages));
+        engine.with(|core| (core.counts(), core.lines.taken, core.lines.pages));
     finish(station, &mut report)?;
     // Nothing of this station's is missing if others are lost now.
     let _ = leave(engine, formation.size());

@@ -141,6 +141,9 @@ impl Member {
         let mut favoured = FxHashSet::default();
         for written in &release.written {
             let by_me = written.sole == Some(self.rank);
+            if !by_me {
+                self.notices += u64::from(written.run.count);
+            }
             for page in written.run.pages() {
                 let Some(entry) = self.regions.get_mut(page) else {
                     continue;

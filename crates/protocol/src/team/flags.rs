@@ -73,6 +73,7 @@ impl Member {
             return Err(Error::Violation(from, "a flag that nobody waits for"));
         }
         let pages: Vec<PageNumber> = written.iter().flat_map(|run| run.pages()).collect();
+        self.notices += pages.len() as u64;
         self.drop_copies(&pages, view);
         // One answer for each question.
         if let Some(at) = self.flags.awaited.iter().position(is_reached) {

@@ -123,6 +123,7 @@ impl Member {
         }
         lock.token = Token::Granted;
         let pages: Vec<PageNumber> = written.iter().flat_map(|run| run.pages()).collect();
+        self.notices += pages.len() as u64;
         self.drop_copies(&pages, view);
         Ok(())
     }

@@ -183,6 +183,7 @@ impl Member {
             }
         }
         self.asked -= u64::from(pages.run.count);
+        self.fetched += u64::from(pages.run.count);
         for run in PageRun::compact(came) {
             view.set_access(run, Access::Read);
         }

@@ -147,6 +147,10 @@ pub struct Member {
     coordinator: Option<Coordinator>,
     /// Pages whose homes or bytes have been asked for.
     asked: u64,
+    /// See [`fetched`](Self::fetched).
+    fetched: u64,
+    /// See [`notices`](Self::notices).
+    notices: u64,
     /// Who needs nothing of this station any more.
     left: u64,
     /// Fetches of an interval that has not begun here, or of pages that are not known to be kept here.
@@ -184,6 +188,8 @@ impl Member {
             lines: RecoveryLines::default(),
             coordinator: (rank == COORDINATOR).then(|| Coordinator::new(size)),
             asked: 0,
+            fetched: 0,
+            notices: 0,
             left: 0,
             early: Vec::new(),
             inbox: VecDeque::new(),
@@ -208,6 +214,19 @@ impl Member {
     #[must_use]
     pub fn interval(&self) -> Interval {
         self.interval
+    }
+
+    /// Pages that have come from others so far.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.fetched
+    }
+
+    /// How many pages this station was told of so far, at barriers, with locks and flags, because
+    /// others had written to them.
+    #[must_use]
+    pub fn notices(&self) -> u64 {
+        self.notices
     }
 
     /// What is to be done next.
