@@ -36,6 +36,7 @@ mod written;
 
 pub use check::HeapReport;
 pub use names::Root;
+pub(crate) use names::list as roots;
 pub(crate) use runs::Taken;
 pub(crate) use scrub::OWN_BYTES_MAX;
 pub use usage::Usage;

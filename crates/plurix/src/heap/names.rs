@@ -171,7 +171,7 @@ impl Entry {
 }
 
 /// All roots, by name.
-pub(super) fn list(tx: &Transaction<'_>) -> Result<Vec<Root>> {
+pub(crate) fn list(tx: &Transaction<'_>) -> Result<Vec<Root>> {
     let mut roots = Vec::new();
     for index in 0..BUCKETS {
         let mut next = *tx.get(bucket(index))?;

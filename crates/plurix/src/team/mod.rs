@@ -57,6 +57,9 @@ mod record;
 mod recovery_line;
 mod region;
 mod run;
+mod statistics;
+mod tell;
+mod waits;
 mod worker;
 
 use std::io;
@@ -80,6 +83,7 @@ pub use recovery_line::LineOptions;
 use region::RegionRecord;
 pub use region::{Placement, Region, RegionOptions};
 pub use run::{Report, run};
+pub use statistics::{StationStatistics, TeamStatistics, Told, names, statistics};
 pub use worker::{Locked, Worker};
 
 /// An SPMD program: all of its state that outlives a phase is in the heap.

@@ -19,7 +19,7 @@ const ADDRESS_BYTES_MAX: usize = 112;
 /// Most regions of a team.
 pub(super) const REGIONS_MAX: usize = 64;
 /// The names of teams begin so among the roots of a heap.
-const PREFIX: &str = "team/";
+pub(super) const PREFIX: &str = "team/";
 
 /// One member.
 #[plurix::plain]
@@ -185,4 +185,27 @@ pub(super) fn end(tx: &mut Transaction<'_>, name: &str) -> Result<()> {
         tx.get_mut(record)?.is_over = 1;
     }
     Ok(())
+}
+
+/// Who is in a team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Members {
+    pub(super) is_over: bool,
+    /// The life that has each place, if any has.
+    pub(super) lives: Vec<Option<Incarnation>>,
+}
+
+/// Who is in a team, if there is one of this name.
+pub(super) fn members(tx: &Transaction<'_>, name: &str) -> Result<Option<Members>> {
+    let Some(record) = tx.find_root::<Record>(&format!("{PREFIX}{name}"))? else {
+        return Ok(None);
+    };
+    let record = tx.get(record)?;
+    let slots = record.slots.get(..record.size as usize);
+    let slots = slots.ok_or(ErrorKind::Corrupt { what: "team" })?;
+    let life = |slot: &Slot| (slot.incarnation != 0).then_some(Incarnation(slot.incarnation));
+    Ok(Some(Members {
+        is_over: record.is_over != 0,
+        lives: slots.iter().map(life).collect(),
+    }))
 }

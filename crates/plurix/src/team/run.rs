@@ -2,7 +2,7 @@
 //! phase after phase, and begins anew with a new team when a member is lost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,15 +15,13 @@ use plurix_wire::{PageNumber, Rank};
 use super::engine::{Counts, Engine};
 use super::keeper::{Keeper, Keeping};
 use super::record::Formation;
-use super::{Program, Setup, TeamError, TeamOptions, Turn, Worker, form, record};
+use super::tell::Teller;
+use super::waits::Waits;
+use super::{Program, Setup, TeamError, TeamOptions, Turn, Worker, form, record, statistics};
 use crate::error::{ErrorKind, Result, is_of_station};
 use crate::net::Address;
-use crate::ptr::Ptr;
 use crate::station::{Options, Station};
 use crate::transaction::Transaction;
-
-/// How often the heap is told how far a team is, if it shall be.
-const TELL_PERIOD: Duration = Duration::from_millis(100);
 
 /// What became of a team, as one station sees it.
 #[derive(Debug)]
@@ -222,20 +220,21 @@ fn run_workers<P: Program>(
     let crew = formation.workers(count);
     let handle = engine.with(|core| core.view.handle());
     let phase = &AtomicU64::new(first);
-    let watched = team.progress.filter(|_| formation.rank == 0);
+    let waits = &Waits::new(crew.len());
     std::thread::scope(|scope| {
         // Nothing is sent: it is closed when the last worker ends.
         let (running, ended) = mpsc::channel::<()>();
         let workers: Vec<_> = crew
             .clone()
-            .map(|index| {
+            .zip(waits.clocks())
+            .map(|(index, waits)| {
                 let worker = Worker {
                     engine,
                     view: handle.clone(),
                     index,
                     count,
                     crew: crew.clone(),
-                    waited: Duration::ZERO,
+                    waits,
                     holds_up: team.lines.is_some(),
                 };
                 let running = running.clone();
@@ -246,7 +245,13 @@ fn run_workers<P: Program>(
             })
             .collect();
         drop(running);
-        let told = watched.map_or(Ok(()), |progress| tell(station, progress, phase, &ended));
+        let teller = Teller {
+            engine,
+            waits,
+            phases: phase,
+            first_phase: first,
+        };
+        let told = teller.tell(station, team, formation.rank, &ended);
         if told.is_err() {
             engine.abandon();
         }
@@ -258,24 +263,6 @@ fn run_workers<P: Program>(
         let joined = joined.collect();
         told.map(|()| joined)
     })
-}
-
-/// Writes down how many phases were run, now and then, until the workers end.
-fn tell(
-    station: &mut Station,
-    progress: Ptr<u64>,
-    phase: &AtomicU64,
-    ended: &mpsc::Receiver<()>,
-) -> Result<()> {
-    let mut told = None;
-    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TELL_PERIOD) {
-        let now = phase.load(Ordering::Relaxed);
-        if told != Some(now) {
-            station.transaction(|tx| tx.set(progress, now))?;
-            told = Some(now);
-        }
-    }
-    Ok(())
 }
 
 /// Why workers failed, if some did: all that follows from the end of the team has that for its cause.
@@ -334,7 +321,7 @@ fn run_phases<P: Program>(
                     return Ok(Ran {
                         output,
                         phases: phase + 1,
-                        waited: worker.waited,
+                        waited: worker.waited(),
                     });
                 }
             }
@@ -387,6 +374,7 @@ fn lay_out<P: Program>(
             let Setup { tx, regions } = setup;
             let data = tx.alloc(data)?;
             tx.set_root(&root, data)?;
+            statistics::set_up(tx, name, team.stations)?;
             record::set_up(tx, name, &regions)
         })?;
     }

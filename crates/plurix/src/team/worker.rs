@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use plurix_memory::{Access, Exclusive, Shared, ViewHandle};
 use plurix_protocol::team::Boundary;
@@ -11,6 +11,7 @@ use plurix_wire::SyncId;
 use super::TeamError;
 use super::engine::Engine;
 use super::region::Region;
+use super::waits::WaitClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plain::Plain;
 
@@ -25,7 +26,7 @@ pub struct Worker<'t> {
     pub(super) count: usize,
     /// The workers at its station.
     pub(super) crew: Range<usize>,
-    pub(super) waited: Duration,
+    pub(super) waits: WaitClock<'t>,
     /// It waits for recovery lines.
     pub(super) holds_up: bool,
 }
@@ -53,7 +54,7 @@ impl<'t> Worker<'t> {
     /// How long it has waited at barriers and for locks so far.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        self.waited
+        self.waits.waited()
     }
 
     /// Makes an error of the program's own; return it from the phase, and the team ends with it.
@@ -197,12 +198,12 @@ impl<'t> Worker<'t> {
     /// # Errors
     /// If the team cannot go on.
     pub fn wait_raised(&mut self, flag: u32, least: u64) -> Result<()> {
-        let begin = Instant::now();
+        let start = self.waits.start();
         self.engine.wait(|core| {
             let is_raised = core.member.is_raised(SyncId(flag), least, &mut core.view)?;
             Ok(is_raised.then_some(()))
         })?;
-        self.waited += begin.elapsed();
+        self.waits.stop(start);
         Ok(())
     }
 
@@ -249,10 +250,10 @@ impl<'t> Worker<'t> {
         let next = (!is_done).then_some(phase + 1);
         let all = self.gather_at(u64::from(is_done), next)?;
         if self.holds_up {
-            let begin = Instant::now();
+            let start = self.waits.start();
             let engine = self.engine;
             engine.wait(|core| Ok((!core.lines.holds_up()).then_some(())))?;
-            self.waited += begin.elapsed();
+            self.waits.stop(start);
         }
         Ok(all.iter().all(|done| *done == u64::from(is_done)))
     }
@@ -274,7 +275,7 @@ impl<'t> Worker<'t> {
     /// Comes to a barrier and brings some bytes; answers what all have brought, one after the other. The
     /// barrier may be a cut if it leads to the `next` phase.
     fn meet(&mut self, bytes: &[u8], next: Option<u64>) -> Result<Vec<u8>> {
-        let begin = Instant::now();
+        let start = self.waits.start();
         let (crew, place) = (self.crew.len(), self.index - self.crew.start);
         let mut before = None;
         let brought = self.engine.wait(|core| {
@@ -307,7 +308,7 @@ impl<'t> Worker<'t> {
             };
             Ok((interval > before).then(|| brought(core)))
         })?;
-        self.waited += begin.elapsed();
+        self.waits.stop(start);
         Ok(brought)
     }
 
@@ -317,13 +318,13 @@ impl<'t> Worker<'t> {
     /// # Errors
     /// If the team cannot go on.
     pub fn lock(&mut self, lock: u32) -> Result<Locked<'_, 't>> {
-        let begin = Instant::now();
+        let start = self.waits.start();
         let id = SyncId(lock);
         self.engine.wait(|core| {
             let has = core.member.acquire(id, &mut core.view)?;
             Ok(has.then_some(()))
         })?;
-        self.waited += begin.elapsed();
+        self.waits.stop(start);
         Ok(Locked { worker: self, id })
     }
 
