@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use plurix_apps::AppCommand;
 
-use crate::{USAGE, checkpoint, output, page_server, run, shutdown, station, status};
+use crate::{USAGE, checkpoint, output, page_server, run, shutdown, station, status, top};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,8 @@ Examples:
   plurix station --join node-1:7700 --secret-file secret
       a cluster of several machines, one command on each
   plurix status --join 127.0.0.1:7700
+  plurix top 127.0.0.1:7700
+      what running teams do
   plurix checkpoint list --dir heap
   plurix page-server --dir heap --restore 17
       the heap goes back to one of its checkpoints
@@ -42,6 +44,8 @@ pub(crate) enum Command {
     Station(station::Options),
     /// Ask a page server how it and its stations stand.
     Status(status::Options),
+    /// Show what running teams do, again and again.
+    Top(top::Options),
     /// Take, look at, move and remove checkpoints of a heap.
     Checkpoint(checkpoint::Options),
     /// Tell a page server to end in order; its stations end too.
@@ -109,6 +113,9 @@ mod tests {
             "plurix run",
             "plurix run fly",
             "plurix status",
+            "plurix top",
+            "plurix top node-1:7700 --join node-1:7700",
+            "plurix top node-1:7700 --every 1ms",
             "plurix checkpoint",
             "plurix checkpoint list",
             "plurix checkpoint show --dir heap 0",

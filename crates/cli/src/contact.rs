@@ -11,6 +11,12 @@ pub(crate) struct Contact {
     /// The page server: HOST:PORT, or unix:PATH.
     #[arg(long = "join", value_name = "ADDR")]
     pub(crate) address: Address,
+    #[command(flatten)]
+    secret: SecretFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SecretFile {
     /// The cluster's shared secret.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -19,6 +25,13 @@ pub(crate) struct Contact {
 impl Contact {
     /// The secret, if there is one.
     pub(crate) fn secret(&self) -> anyhow::Result<Option<Secret>> {
+        self.secret.read()
+    }
+}
+
+impl SecretFile {
+    /// The secret, if there is one.
+    pub(crate) fn read(&self) -> anyhow::Result<Option<Secret>> {
         let secret = self.secret_file.as_deref().map(Secret::from_file);
         Ok(secret.transpose()?)
     }

@@ -29,6 +29,7 @@ mod supervised;
 mod table;
 mod timeline;
 mod told;
+mod top;
 mod units;
 
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Command::PageServer(options) => page_server::run(&options),
         Command::Station(options) => station::run(&options),
         Command::Status(options) => status::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Checkpoint(options) => checkpoint::run(&options),
         Command::Shutdown(options) => shutdown::run(&options),
     };

@@ -42,7 +42,7 @@ pub(super) struct Slot {
 }
 
 /// A team, and what its stations have told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TeamStatistics {
     /// Its name.
@@ -54,7 +54,7 @@ pub struct TeamStatistics {
 }
 
 /// A station of a team.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StationStatistics {
     /// Its place in the team.
@@ -69,7 +69,7 @@ pub struct StationStatistics {
 
 /// What a station tells four times a second, and when its workers have come to the end. All of it, but
 /// for the phases, counts from when they began, and they begin again when a member of the team was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Told {
     /// A number that is another one when the team has begun again.
