@@ -20,7 +20,7 @@
 //! `team.rs` is the algorithm, a [`Program`](plurix::team::Program) that calls the same pure half; and
 //! beside it there is the reference that it is compared with, the same by the threads of one process.
 //! As an application, each station runs one activity, which is one station of the team: if it dies,
-//! another one takes the activity, and the team begins again.
+//! another one takes the activity, and the team goes back to its newest recovery line.
 //!
 //! - [`jacobi`] and [`sor`]: a hot plate, by two classical iterations. Workers read what their
 //!   neighbours wrote in the phase before: they show what sharing at the edges costs.

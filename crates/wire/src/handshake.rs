@@ -28,7 +28,7 @@ use crate::ids::ClusterId;
 /// Begins every connection; tells a stranger's protocol from ours.
 pub const MAGIC: [u8; 8] = *b"PLURIX\r\n";
 /// The version of everything in this crate that travels; peers must be equal.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A number drawn for one connection.
 pub type Nonce = [u8; 16];

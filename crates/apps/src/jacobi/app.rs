@@ -15,7 +15,7 @@ use crate::team::{Places, TeamArguments};
   plurix run jacobi --stations 2 --workers 2 --kill 1@1s --iterations 2000
   plurix run jacobi --stations 3 --side 4096 --no-verify
 
-If a station dies, all begin again with its successor; the result is the same, bit for bit.")]
+If a station dies, all go back to the last recovery line; the result is the same, bit for bit.")]
 pub struct Options {
     /// Points along each side of the plate, the edges included
     #[arg(long, value_name = "N", default_value_t = JacobiOptions::default().side)]

@@ -17,7 +17,7 @@ use crate::team::{Places, TeamArguments};
 
 The workers verify the product together, by vectors of random signs (Freivalds), of which a wrong one
 stands all once in 65536 times. That is quick, and --no-verify does not spare it.
-If a station dies, all begin again with its successor; the result is the same, bit for bit.")]
+If a station dies, all go back to the last recovery line; the result is the same, bit for bit.")]
 pub struct Options {
     /// Rows and columns of each matrix
     #[arg(long, value_name = "N", default_value_t = MatmulOptions::default().side)]

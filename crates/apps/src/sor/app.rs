@@ -15,7 +15,7 @@ use crate::team::{Places, TeamArguments};
   plurix run sor --stations 2 --workers 2 --kill 2@500ms --iterations 1000
   plurix run sor --stations 3 --side 4096 --omega 1.95 --no-verify
 
-If a station dies, all begin again with its successor; the result is the same, bit for bit.")]
+If a station dies, all go back to the last recovery line; the result is the same, bit for bit.")]
 pub struct Options {
     /// Points along each side of the plate, the edges included
     #[arg(long, value_name = "N", default_value_t = SorOptions::default().side)]

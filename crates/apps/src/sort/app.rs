@@ -24,7 +24,7 @@ Examples:
   plurix run sort keys --stations 2 --workers 2 --kill 1@300ms
 
 The result is checked by the order of the keys and a digest of them; of an output, the whole file is
-read for that, unless --no-verify is given. If a station dies, all begin again with its successor."
+read for that, unless --no-verify is given. If a station dies, all go back to the last recovery line."
 )]
 pub struct Options {
     /// The file of numbers

@@ -8,7 +8,8 @@
 //!     finish: judges what was found ◄─  leaves what it found with the end of the team; completes
 //! ```
 //!
-//! A station that dies leaves its activity to a successor, with which the others begin again.
+//! A station that dies leaves its activity to a successor, with which the others go back to the newest
+//! recovery line.
 
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};

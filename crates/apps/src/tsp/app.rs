@@ -15,7 +15,7 @@ use crate::team::{Places, TeamArguments};
   plurix run tsp --stations 2
   plurix run tsp --stations 3 --workers 2 --cities 18 --kill 1@500ms
 
-If a station dies, all begin again with its successor; the result is the same.")]
+If a station dies, all go back to the last recovery line; the result is the same.")]
 pub struct Options {
     /// How many cities there are, 3 to 20; each more takes several times as long
     #[arg(long, value_name = "N", default_value_t = TspOptions::default().cities)]

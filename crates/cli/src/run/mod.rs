@@ -59,6 +59,10 @@ Examples:
       keeps the heap; after Ctrl-C, or kill -9, the same command goes on
   plurix run raytrace --dir heap --restore 3 --out balls.png
       goes on from checkpoint 3 of 'plurix checkpoint list --dir heap'
+  plurix run jacobi --stations 2 --iterations 5000 --kill 1@2s
+      the team goes back to its last recovery line, and finds the same bits
+  plurix run sor --stations 3 --iterations 5000 --kill 2@2s --spread
+      the two that are left share the work of the third
 
 Exit codes: 0 verified, 1 failed or not verified, 2 wrong usage, 130 interrupted.";
 

@@ -64,7 +64,8 @@ pub fn run<P: Program>(
 
 impl Station {
     /// Runs the program as one station of a team, until all are done. If another station of the team is
-    /// lost, all begin again from the first phase as soon as another one has taken its place.
+    /// lost, all go back to the newest recovery line, or begin again if there is none, as soon as another
+    /// one has taken its place; at once, if they are to [spread](TeamOptions::spread).
     ///
     /// # Errors
     /// [`ErrorKind::Team`] if the team cannot begin or go on; the first error that a worker of this
