@@ -12,7 +12,7 @@ use plurix::{CheckpointOptions, Durability, Options, PageServer, ServerOptions, 
 use plurix_wire::PAGE_BYTES;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::benchmarks::{cells, recovery, team};
+use crate::benchmarks::{cells, programs, recovery, team};
 use crate::echo;
 use crate::frames::Sizes;
 use crate::machine;
@@ -54,6 +54,9 @@ pub(crate) enum Role {
     /// A station of a team, of which the other one takes the times.
     #[command(hide = true)]
     TeamAsked(team::Asked),
+    /// A station of a team that runs a whole program; says how many nanoseconds that took.
+    #[command(hide = true)]
+    ProgramMember(programs::Member),
     /// A process that only says when it began.
     #[command(hide = true)]
     Nothing,
@@ -149,6 +152,7 @@ impl Role {
             Self::FirstCommit(first_commit) => first_commit.run(),
             Self::Sit { join } => recovery::silence::sit(&join),
             Self::TeamAsked(asked) => asked.play(),
+            Self::ProgramMember(member) => member.play(),
             Self::Nothing => {
                 println!("{}", monotonic_ns());
                 Ok(())

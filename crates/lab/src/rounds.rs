@@ -35,6 +35,21 @@ pub(crate) struct Plan {
     pub(crate) pairs: usize,
     /// The same, of whole programs.
     pub(crate) program_pairs: usize,
+    /// How much the programs of teams have to do.
+    pub(crate) programs: ProgramSizes,
+}
+
+/// See [`Plan::programs`].
+#[derive(Debug, Clone)]
+pub(crate) struct ProgramSizes {
+    /// Points along a side of a plate.
+    pub(crate) grid: u64,
+    /// How often each point is computed.
+    pub(crate) iterations: u64,
+    /// Rows and columns of a matrix.
+    pub(crate) matrix: u64,
+    /// Numbers to sort.
+    pub(crate) keys: u64,
 }
 
 /// How much of what takes long.
@@ -69,6 +84,12 @@ impl Plan {
                 heap_pages,
                 pairs,
                 program_pairs,
+                programs: ProgramSizes {
+                    grid: 256,
+                    iterations: 20,
+                    matrix: 256,
+                    keys: 1 << 17,
+                },
             }
         } else {
             Self {
@@ -83,6 +104,12 @@ impl Plan {
                 heap_pages,
                 pairs,
                 program_pairs,
+                programs: ProgramSizes {
+                    grid: 2048,
+                    iterations: 200,
+                    matrix: 2048,
+                    keys: 16 << 20,
+                },
             }
         }
     }

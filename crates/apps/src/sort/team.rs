@@ -20,6 +20,20 @@ pub struct Found {
     pub is_sorted: u64,
 }
 
+impl Found {
+    /// Of the sorted keys.
+    #[must_use]
+    pub fn checksum(&self) -> u64 {
+        self.output.checksum()
+    }
+
+    /// Whether the keys are those that were read, in their order.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        self.is_sorted == 1 && self.output == self.input
+    }
+}
+
 /// What workers show to each other.
 #[plain]
 pub struct Desks {

@@ -11,6 +11,7 @@ mod fault_bare;
 mod miss;
 mod parts;
 mod postgres;
+pub(crate) mod programs;
 mod raytrace;
 pub(crate) mod recovery;
 mod replay;
@@ -68,6 +69,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "team",
         what: "faults, barriers and locks of two stations of a team, against a raw round trip",
         run: team::run,
+    },
+    Benchmark {
+        name: "programs",
+        what: "whole programs of two stations, against two threads of one process",
+        run: programs::run,
     },
     Benchmark {
         name: "sequencer",
