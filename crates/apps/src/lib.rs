@@ -42,6 +42,7 @@ pub mod jacobi;
 mod local;
 pub mod matmul;
 mod output;
+pub mod plate;
 pub mod raytrace;
 mod run;
 pub mod sor;

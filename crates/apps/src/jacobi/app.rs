@@ -1,11 +1,11 @@
 //! Jacobi's method as an application: what it can be asked for, and what it says in the end.
 
-use plurix::{Result, Station, Transaction};
-use zerocopy::IntoBytes;
+use plurix::Station;
 
 use super::{Jacobi, JacobiOptions, Outcome, serial};
-use crate::app::{AppError, Report};
-use crate::team::app::{self, TeamApp, TeamProgram};
+use crate::app::AppError;
+use crate::plate::Plate;
+use crate::team::app::{self, TeamApp};
 use crate::team::{Places, TeamArguments};
 
 /// Options of the plate.
@@ -39,10 +39,7 @@ impl Default for Options {
     }
 }
 
-pub(crate) fn new(
-    options: Options,
-    places: Places,
-) -> std::result::Result<TeamApp<Jacobi>, AppError> {
+pub(crate) fn new(options: Options, places: Places) -> Result<TeamApp<Jacobi>, AppError> {
     let Options {
         side,
         iterations,
@@ -60,31 +57,24 @@ pub(crate) fn register(station: &mut Station) {
     app::register::<Jacobi>(station);
 }
 
-impl TeamProgram for Jacobi {
+impl Plate for Jacobi {
     const NAME: &'static str = "jacobi";
     const MEMBER: &'static str = "jacobi.station";
-    type Settings = JacobiOptions;
+    type Options = JacobiOptions;
 
-    fn identity(&self) -> Vec<u8> {
-        self.options().as_bytes().to_vec()
+    fn new(options: JacobiOptions) -> Result<Self, AppError> {
+        Ok(Self::new(options)?)
     }
 
-    fn settings(&self, _: &mut Transaction<'_>) -> Result<JacobiOptions> {
-        Ok(*self.options())
+    fn options(&self) -> &JacobiOptions {
+        self.options()
     }
 
-    fn load(tx: &Transaction<'_>, options: &JacobiOptions) -> Result<Self> {
-        Self::new(*options).map_err(|error| tx.abort(error))
+    fn iterations(&self) -> u64 {
+        self.options().iterations
     }
 
-    fn phases(&self) -> u64 {
-        self.options().iterations + 2
-    }
-
-    fn judge(&self, found: &Outcome, verifies: bool) -> std::result::Result<Report, AppError> {
-        let report = app::report(found.checksum)
-            .with("residual", found.residual)
-            .with("center", found.center);
-        Ok(app::compare(report, found, verifies, || serial(self)))
+    fn serial(&self) -> Outcome {
+        serial(self)
     }
 }

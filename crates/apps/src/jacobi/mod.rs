@@ -29,12 +29,10 @@ use plurix::plain;
 
 use crate::team::Checksum;
 
+pub use crate::plate::{EDGE, Outcome};
 pub use app::Options;
 pub(crate) use app::{new, register};
 pub use threads::threads;
-
-/// The temperature of the upper edge.
-pub const EDGE: f64 = 1.0;
 
 /// What a run computes.
 #[plain]
@@ -74,18 +72,6 @@ const SIDE_MAX: u64 = 1 << 15;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jacobi(JacobiOptions);
 
-/// What a run found.
-#[plain]
-#[derive(Debug, PartialEq)]
-pub struct Outcome {
-    /// Of the whole grid, row by row.
-    pub checksum: u64,
-    /// The largest distance of a point from the mean of its neighbours; 0 if the grid is exact.
-    pub residual: f64,
-    /// The temperature at row and column `side / 2`.
-    pub center: f64,
-}
-
 impl Jacobi {
     /// Checks `options`.
     ///
@@ -120,18 +106,17 @@ impl Jacobi {
         grid
     }
 
-    /// What is to be said of the grid in the end, given the residual of its points.
-    ///
-    /// # Panics
-    /// If `grid` has another size.
+    /// What is to be said in the end of the `rows` from row `first` on, given the residual of their
+    /// points.
     #[must_use]
-    pub fn outcome(&self, grid: &[f64], residual: f64) -> Outcome {
+    pub fn outcome(&self, first: usize, rows: &[f64], residual: f64) -> Outcome {
         let side = self.side();
-        assert_eq!(grid.len(), side * side, "the grid has another size");
+        let begin = first * side;
+        let center = (side / 2 * side + side / 2).checked_sub(begin);
         Outcome {
-            checksum: Checksum::of_numbers(grid),
+            checksum: Checksum::of_part(begin, rows),
             residual,
-            center: grid[side / 2 * side + side / 2],
+            center: center.and_then(|at| rows.get(at)).copied().unwrap_or(0.0),
         }
     }
 }
@@ -150,7 +135,7 @@ pub fn serial(jacobi: &Jacobi) -> Outcome {
     }
     let (above, below) = (&grid[..side], &grid[last..]);
     let residual = kernel::residual(above, &grid[side..last], below);
-    jacobi.outcome(&grid, residual)
+    jacobi.outcome(0, &grid, residual)
 }
 
 #[cfg(test)]
@@ -184,7 +169,7 @@ mod tests {
     #[test]
     fn without_iterations_nothing_changes() {
         let run = run(5, 0);
-        assert_eq!(serial(&run), run.outcome(&run.grid(), EDGE / 4.0));
+        assert_eq!(serial(&run), run.outcome(0, &run.grid(), EDGE / 4.0));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use plurix::Result;
 use plurix::team::{Program, Region, Setup, Turn, Worker};
 
-use super::{EDGE, Jacobi, Outcome, kernel};
-use crate::team::{from_first, inner_rows};
+use super::{Jacobi, Outcome, kernel};
+use crate::plate;
+use crate::team::inner_rows;
 
 impl Program for Jacobi {
     /// The two copies of the grid.
@@ -14,7 +15,7 @@ impl Program for Jacobi {
 
     fn setup(&self, setup: &mut Setup<'_, '_>) -> Result<[Region<f64>; 2]> {
         let points = self.side() * self.side();
-        Ok([setup.region(points)?, setup.region(points)?])
+        Ok([plate::grid(setup, points)?, plate::grid(setup, points)?])
     }
 
     fn phase(
@@ -25,15 +26,7 @@ impl Program for Jacobi {
     ) -> Result<Turn<Outcome>> {
         let side = self.side();
         if phase == 0 {
-            // Pages are kept by the station that touches them first: that which will write them.
-            let rows = worker.part(side);
-            for grid in grids {
-                let mut own = worker.write(*grid, rows.start * side..rows.end * side)?;
-                own.fill(0.0);
-                if rows.contains(&0) {
-                    own[..side].fill(EDGE);
-                }
-            }
+            plate::begin(worker, side, side, grids.map(|grid| (grid, side)))?;
             return Ok(Turn::Next);
         }
 
@@ -53,11 +46,10 @@ impl Program for Jacobi {
 
         let residual = kernel::residual(above, own, below);
         drop(around);
-        let residual = worker.reduce(residual, f64::max)?;
-        let outcome = from_first(worker, |worker| {
-            let grid = worker.read(from, 0..side * side)?;
-            Ok(self.outcome(&grid, residual))
-        })?;
-        Ok(Turn::Done(outcome))
+        let rows = worker.part(side);
+        let own = worker.read(from, rows.start * side..rows.end * side)?;
+        let outcome = self.outcome(rows.start, &own, residual);
+        drop(own);
+        Ok(Turn::Done(worker.reduce(outcome, Outcome::and)?))
     }
 }

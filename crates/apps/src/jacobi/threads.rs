@@ -4,7 +4,7 @@
 use std::mem::swap;
 use std::sync::Barrier;
 
-use super::{Jacobi, Outcome, kernel};
+use super::{EDGE, Jacobi, Outcome, kernel};
 use crate::team::{self, Border, RowBlocks};
 
 /// The whole run, by `workers` threads. Of more threads than rows, the last ones have nothing to do
@@ -17,16 +17,15 @@ pub fn threads(jacobi: &Jacobi, workers: usize) -> Outcome {
     assert!(workers > 0, "a team has at least one worker");
     let side = jacobi.side();
     let workers = workers.min(side - 2);
-    let grid = jacobi.grid();
-    let last = side * (side - 1);
     let border = Border {
-        above: grid[..side].to_vec(),
-        below: grid[last..].to_vec(),
+        above: vec![EDGE; side],
+        below: vec![0.0; side],
     };
-    let blocks = || RowBlocks::new(&grid[side..last], side, workers);
-    let copies = [blocks(), blocks()];
+    let copies = [(); 2].map(|()| RowBlocks::new(side - 2, side, workers));
     let barrier = Barrier::new(workers);
-    let residuals = team::run(workers, |worker| {
+    let inside = team::run(workers, |worker| {
+        copies.iter().for_each(|copy| copy.begin(worker));
+        barrier.wait();
         let [mut from, mut to] = copies.each_ref();
         for _ in 0..jacobi.options().iterations {
             relax(from, to, worker, &border);
@@ -34,14 +33,12 @@ pub fn threads(jacobi: &Jacobi, workers: usize) -> Outcome {
             swap(&mut from, &mut to);
         }
         let rows = from.read(worker, &border);
-        kernel::residual(rows.above(), rows.own(), rows.below())
+        let residual = kernel::residual(rows.above(), rows.own(), rows.below());
+        jacobi.outcome(1 + from.share(worker).start, rows.own(), residual)
     });
-    let residual = residuals.into_iter().fold(0.0, f64::max);
-    let [even, odd] = copies;
-    let is_even = jacobi.options().iterations.is_multiple_of(2);
-    let rows = if is_even { even } else { odd }.into_table();
-    let grid = [border.above, rows, border.below].concat();
-    jacobi.outcome(&grid, residual)
+    let above = jacobi.outcome(0, &border.above, 0.0);
+    let below = jacobi.outcome(side - 1, &border.below, 0.0);
+    inside.into_iter().fold(above.and(below), Outcome::and)
 }
 
 /// One iteration, for the rows of `worker`.

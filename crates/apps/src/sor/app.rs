@@ -1,11 +1,11 @@
 //! Over-relaxation as an application: what it can be asked for, and what it says in the end.
 
-use plurix::{Result, Station, Transaction};
-use zerocopy::IntoBytes;
+use plurix::Station;
 
 use super::{Outcome, Sor, SorOptions, serial};
-use crate::app::{AppError, Report};
-use crate::team::app::{self, TeamApp, TeamProgram};
+use crate::app::AppError;
+use crate::plate::Plate;
+use crate::team::app::{self, TeamApp};
 use crate::team::{Places, TeamArguments};
 
 /// Options of the plate.
@@ -47,7 +47,7 @@ impl Default for Options {
     }
 }
 
-pub(crate) fn new(options: Options, places: Places) -> std::result::Result<TeamApp<Sor>, AppError> {
+pub(crate) fn new(options: Options, places: Places) -> Result<TeamApp<Sor>, AppError> {
     let Options {
         side,
         iterations,
@@ -67,31 +67,24 @@ pub(crate) fn register(station: &mut Station) {
     app::register::<Sor>(station);
 }
 
-impl TeamProgram for Sor {
+impl Plate for Sor {
     const NAME: &'static str = "sor";
     const MEMBER: &'static str = "sor.station";
-    type Settings = SorOptions;
+    type Options = SorOptions;
 
-    fn identity(&self) -> Vec<u8> {
-        self.options().as_bytes().to_vec()
+    fn new(options: SorOptions) -> Result<Self, AppError> {
+        Ok(Self::new(options)?)
     }
 
-    fn settings(&self, _: &mut Transaction<'_>) -> Result<SorOptions> {
-        Ok(*self.options())
+    fn options(&self) -> &SorOptions {
+        self.options()
     }
 
-    fn load(tx: &Transaction<'_>, options: &SorOptions) -> Result<Self> {
-        Self::new(*options).map_err(|error| tx.abort(error))
+    fn iterations(&self) -> u64 {
+        self.options().iterations
     }
 
-    fn phases(&self) -> u64 {
-        self.options().iterations + 2
-    }
-
-    fn judge(&self, found: &Outcome, verifies: bool) -> std::result::Result<Report, AppError> {
-        let report = app::report(found.checksum)
-            .with("residual", found.residual)
-            .with("center", found.center);
-        Ok(app::compare(report, found, verifies, || serial(self)))
+    fn serial(&self) -> Outcome {
+        serial(self)
     }
 }

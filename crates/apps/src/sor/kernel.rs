@@ -30,7 +30,7 @@ impl Color {
     }
 
     /// Where its first point is in a row of the grid: 0 or 1.
-    fn offset(self, row: usize) -> usize {
+    pub(super) fn offset(self, row: usize) -> usize {
         usize::from(Self::of(row, 0) != self)
     }
 

@@ -30,13 +30,11 @@ use plurix::plain;
 
 use crate::team::Checksum;
 
+pub use crate::plate::{EDGE, Outcome};
 pub use app::Options;
 pub(crate) use app::{new, register};
 pub use kernel::Color;
 pub use threads::threads;
-
-/// The temperature of the upper edge.
-pub const EDGE: f64 = 1.0;
 
 /// What a run computes.
 #[plain]
@@ -85,18 +83,6 @@ const SIDE_MAX: u64 = 1 << 15;
 /// A run that was found possible.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sor(SorOptions);
-
-/// What a run found.
-#[plain]
-#[derive(Debug, PartialEq)]
-pub struct Outcome {
-    /// Of the whole grid, row by row, as if both colours were one.
-    pub checksum: u64,
-    /// The largest distance of a point from the mean of its neighbours; 0 if the grid is exact.
-    pub residual: f64,
-    /// The temperature at row and column `side / 2`.
-    pub center: f64,
-}
 
 impl Sor {
     /// Checks `options`.
@@ -151,33 +137,33 @@ impl Sor {
         grid
     }
 
-    /// What is to be said of the half grids in the end, given the residual of their points.
+    /// What is to be said in the end of some rows, given the residual of their points. The rows of each
+    /// half grid are those from row `first` on.
     ///
     /// # Panics
-    /// If one has another size.
+    /// If they are not as many of either.
     #[must_use]
-    pub fn outcome(&self, red: &[f64], black: &[f64], residual: f64) -> Outcome {
+    pub fn outcome(&self, first: usize, red: &[f64], black: &[f64], residual: f64) -> Outcome {
         let (side, half) = (self.side(), self.half());
-        for grid in [red, black] {
-            assert_eq!(grid.len(), half * side, "the half grid has another size");
-        }
-        let point = |row: usize, column: usize| {
-            let grid = match Color::of(row, column) {
-                Color::Red => red,
-                Color::Black => black,
-            };
-            grid[row * half + column / 2]
-        };
+        assert_eq!(red.len(), black.len(), "other rows of the other colour");
         let mut checksum = Checksum::default();
-        for row in 0..side {
-            for column in 0..side {
-                checksum.add(point(row, column).to_bits());
+        let mut center = 0.0;
+        for (color, grid) in [(Color::Red, red), (Color::Black, black)] {
+            for (row, points) in (first..).zip(grid.chunks_exact(half)) {
+                let begin = row * side + color.offset(row);
+                let points = &points[..color.count(row, side)];
+                for (at, point) in points.iter().enumerate() {
+                    checksum.add(begin + 2 * at, point.to_bits());
+                }
+                if row == side / 2 && Color::of(row, side / 2) == color {
+                    center = points[side / 2 / 2];
+                }
             }
         }
         Outcome {
             checksum: checksum.finish(),
             residual,
-            center: point(side / 2, side / 2),
+            center,
         }
     }
 }
@@ -208,7 +194,7 @@ pub fn serial(sor: &Sor) -> Outcome {
     let of_red = kernel::residual(&rule, Color::Red, 1, others, &red[inner.clone()]);
     let others = [&red[top], &red[inner.clone()], &red[bottom]];
     let of_black = kernel::residual(&rule, Color::Black, 1, others, &black[inner]);
-    sor.outcome(&red, &black, of_red.max(of_black))
+    sor.outcome(0, &red, &black, of_red.max(of_black))
 }
 
 #[cfg(test)]

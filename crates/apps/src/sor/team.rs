@@ -5,8 +5,9 @@ use plurix::Result;
 use plurix::team::{Program, Region, Setup, Turn, Worker};
 
 use super::kernel::{relax, residual};
-use super::{Color, EDGE, Outcome, Sor};
-use crate::team::{from_first, inner_rows};
+use super::{Color, Outcome, Sor};
+use crate::plate;
+use crate::team::inner_rows;
 
 impl Program for Sor {
     /// The half grids, red and black.
@@ -15,7 +16,7 @@ impl Program for Sor {
 
     fn setup(&self, setup: &mut Setup<'_, '_>) -> Result<[Region<f64>; 2]> {
         let points = self.half() * self.side();
-        Ok([setup.region(points)?, setup.region(points)?])
+        Ok([plate::grid(setup, points)?, plate::grid(setup, points)?])
     }
 
     fn phase(
@@ -25,9 +26,9 @@ impl Program for Sor {
         phase: u64,
     ) -> Result<Turn<Outcome>> {
         if phase == 0 {
-            // Pages are kept by the station that touches them first: that which will write them.
-            self.begin(worker, Color::Red, red)?;
-            self.begin(worker, Color::Black, black)?;
+            let hot = |color: Color| color.count(0, self.side());
+            let grids = [(red, hot(Color::Red)), (black, hot(Color::Black))];
+            plate::begin(worker, self.side(), self.half(), grids)?;
             return Ok(Turn::Next);
         }
         if phase <= self.options().iterations {
@@ -39,28 +40,17 @@ impl Program for Sor {
 
         let of_red = self.distance(worker, Color::Red, red, black)?;
         let of_black = self.distance(worker, Color::Black, black, red)?;
-        let residual = worker.reduce(of_red.max(of_black), f64::max)?;
-        let outcome = from_first(worker, |worker| {
-            let red = worker.read(red, 0..red.len())?;
-            let black = worker.read(black, 0..black.len())?;
-            Ok(self.outcome(&red, &black, residual))
-        })?;
-        Ok(Turn::Done(outcome))
+        let (half, rows) = (self.half(), worker.part(self.side()));
+        let own = rows.start * half..rows.end * half;
+        let outcome = {
+            let (red, black) = (worker.read(red, own.clone())?, worker.read(black, own)?);
+            self.outcome(rows.start, &red, &black, of_red.max(of_black))
+        };
+        Ok(Turn::Done(worker.reduce(outcome, Outcome::and)?))
     }
 }
 
 impl Sor {
-    /// Writes what the worker's rows of one colour begin with.
-    fn begin(&self, worker: &Worker<'_>, color: Color, grid: Region<f64>) -> Result<()> {
-        let (half, rows) = (self.half(), worker.part(self.side()));
-        let mut own = worker.write(grid, rows.start * half..rows.end * half)?;
-        own.fill(0.0);
-        if rows.contains(&0) {
-            own[..color.count(0, self.side())].fill(EDGE);
-        }
-        Ok(())
-    }
-
     /// Computes the worker's points of one colour in place.
     fn half_sweep(
         &self,

@@ -4,7 +4,7 @@
 use std::sync::Barrier;
 
 use super::kernel::{self, Rule};
-use super::{Color, Outcome, Sor};
+use super::{Color, EDGE, Outcome, Sor};
 use crate::team::{self, Border, RowBlocks, Window};
 
 /// The points of one colour.
@@ -23,12 +23,15 @@ struct Half {
 pub fn threads(sor: &Sor, workers: usize) -> Outcome {
     assert!(workers > 0, "a team has at least one worker");
     let rule = sor.rule();
-    let rows = sor.side() - 2;
-    let workers = workers.min(rows);
+    let workers = workers.min(sor.side() - 2);
     let [red, black] = [Color::Red, Color::Black].map(|color| Half::new(sor, color, workers));
     let barrier = Barrier::new(workers);
-    let residuals = team::run(workers, |worker| {
-        let first = 1 + team::share(rows, workers, worker).start;
+    let inside = team::run(workers, |worker| {
+        [&red, &black]
+            .iter()
+            .for_each(|half| half.blocks.begin(worker));
+        barrier.wait();
+        let first = 1 + red.blocks.share(worker).start;
         for _ in 0..sor.options().iterations {
             for (half, other) in [(&red, &black), (&black, &red)] {
                 half.relax(&rule, worker, first, other);
@@ -36,23 +39,28 @@ pub fn threads(sor: &Sor, workers: usize) -> Outcome {
             }
         }
         let of_red = red.residual(&rule, worker, first, &black);
-        of_red.max(black.residual(&rule, worker, first, &red))
+        let of_black = black.residual(&rule, worker, first, &red);
+        let (red, black) = (red.window(worker), black.window(worker));
+        sor.outcome(first, red.own(), black.own(), of_red.max(of_black))
     });
-    let residual = residuals.into_iter().fold(0.0, f64::max);
-    sor.outcome(&red.into_grid(), &black.into_grid(), residual)
+    let above = sor.outcome(0, &red.border.above, &black.border.above, 0.0);
+    let (red, black) = (&red.border.below, &black.border.below);
+    let below = sor.outcome(sor.side() - 1, red, black, 0.0);
+    inside.into_iter().fold(above.and(below), Outcome::and)
 }
 
 impl Half {
     fn new(sor: &Sor, color: Color, workers: usize) -> Self {
-        let (grid, half) = (sor.half_grid(color), sor.half());
-        let last = half * (sor.side() - 1);
+        let half = sor.half();
+        let mut above = vec![0.0; half];
+        above[..color.count(0, sor.side())].fill(EDGE);
         Self {
             color,
             border: Border {
-                above: grid[..half].to_vec(),
-                below: grid[last..].to_vec(),
+                above,
+                below: vec![0.0; half],
             },
-            blocks: RowBlocks::new(&grid[half..last], half, workers),
+            blocks: RowBlocks::new(sor.side() - 2, half, workers),
         }
     }
 
@@ -70,11 +78,6 @@ impl Half {
 
     fn window(&self, worker: usize) -> Window<'_> {
         self.blocks.read(worker, &self.border)
-    }
-
-    fn into_grid(self) -> Vec<f64> {
-        let Border { above, below } = self.border;
-        [above, self.blocks.into_table(), below].concat()
     }
 }
 

@@ -5,6 +5,7 @@
 //! neighbours read it in another. Barriers between the phases keep them apart, so nobody ever waits
 //! for a lock; a phase takes four of them at most.
 
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::share;
@@ -12,6 +13,7 @@ use super::share;
 /// The blocks, in the order of the workers.
 #[derive(Debug)]
 pub(crate) struct RowBlocks {
+    rows: usize,
     width: usize,
     blocks: Vec<RwLock<Vec<f64>>>,
 }
@@ -33,18 +35,26 @@ pub(crate) struct Window<'a> {
 }
 
 impl RowBlocks {
-    /// Deals out `table`, whose rows are `width` long. No worker must be without a row.
-    pub(crate) fn new(table: &[f64], width: usize, workers: usize) -> Self {
-        let rows = table.len() / width;
+    /// A table of so many rows, which are `width` long. No worker must be without a row; and each has to
+    /// [begin](Self::begin) its block, before any is read.
+    pub(crate) fn new(rows: usize, width: usize, workers: usize) -> Self {
         assert!(workers <= rows, "{workers} workers for {rows} rows");
-        let block = |worker| {
-            let share = share(rows, workers, worker);
-            RwLock::new(table[share.start * width..share.end * width].to_vec())
-        };
         Self {
+            rows,
             width,
-            blocks: (0..workers).map(block).collect(),
+            blocks: (0..workers).map(|_| RwLock::default()).collect(),
         }
+    }
+
+    /// Which rows are those of `worker`.
+    pub(crate) fn share(&self, worker: usize) -> Range<usize> {
+        share(self.rows, self.blocks.len(), worker)
+    }
+
+    /// Sets the block of `worker` to zeros, by whom its memory is touched first.
+    pub(crate) fn begin(&self, worker: usize) {
+        let length = self.share(worker).len() * self.width;
+        self.write(worker).resize(length, 0.0);
     }
 
     /// The block of `worker`, for writing.
@@ -65,14 +75,6 @@ impl RowBlocks {
             own: read(&self.blocks[worker]),
             after: self.blocks.get(worker + 1).map(read),
         }
-    }
-
-    /// The whole table.
-    pub(crate) fn into_table(self) -> Vec<f64> {
-        let blocks = self.blocks.into_iter();
-        blocks
-            .flat_map(|block| block.into_inner().unwrap_or_else(PoisonError::into_inner))
-            .collect()
     }
 }
 
@@ -111,7 +113,14 @@ mod tests {
             below: vec![12.0, 13.0],
         };
         for workers in 1..=5 {
-            let blocks = RowBlocks::new(&table, 2, workers);
+            let blocks = RowBlocks::new(5, 2, workers);
+            for worker in 0..workers {
+                blocks.begin(worker);
+                assert_eq!(blocks.read(worker, &border).own()[..2], [0.0; 2]);
+                let rows = blocks.share(worker);
+                let part = &table[rows.start * 2..rows.end * 2];
+                blocks.write(worker).copy_from_slice(part);
+            }
             let mut next = 2.0;
             for worker in 0..workers {
                 let window = blocks.read(worker, &border);
@@ -120,7 +129,7 @@ mod tests {
                 next += window.own().len() as f64;
                 assert_eq!(window.below(), [next, next + 1.0]);
             }
-            assert_eq!(blocks.into_table(), table);
+            assert_eq!(next, 12.0);
         }
     }
 }

@@ -119,9 +119,9 @@ impl Tsp {
     pub fn outcome(&self, map: &Map, best: &Best) -> Outcome {
         let tour = best.cities[..map.cities()].to_vec();
         let mut checksum = Checksum::default();
-        checksum.add(best.length.into());
-        for &city in &tour {
-            checksum.add(city.into());
+        checksum.add(0, best.length.into());
+        for (place, &city) in (1..).zip(&tour) {
+            checksum.add(place, city.into());
         }
         let mut sorted = tour.clone();
         sorted.sort_unstable();
