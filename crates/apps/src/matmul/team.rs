@@ -5,8 +5,7 @@ use plurix::Result;
 use plurix::plain;
 use plurix::team::{Program, Region, Setup, Turn, Worker};
 
-use super::{Factor, Matmul, kernel};
-use crate::team::{Checksum, from_first};
+use super::{Factor, Matmul, Outcome, kernel};
 
 /// What the team found.
 #[plain]
@@ -18,6 +17,33 @@ pub struct Found {
     pub trace: f64,
     /// 1 if the product stood [`Matmul::verify`].
     pub is_verified: u64,
+}
+
+impl Found {
+    /// What was found of these rows and others.
+    fn and(self, other: Self) -> Self {
+        Outcome::from(self).and(other.into()).into()
+    }
+}
+
+impl From<Outcome> for Found {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            checksum: outcome.checksum,
+            trace: outcome.trace,
+            is_verified: outcome.verified.into(),
+        }
+    }
+}
+
+impl From<Found> for Outcome {
+    fn from(found: Found) -> Self {
+        Self {
+            checksum: found.checksum,
+            trace: found.trace,
+            verified: found.is_verified == 1,
+        }
+    }
 }
 
 /// Where the matrices are.
@@ -63,25 +89,10 @@ impl Program for Matmul {
             return Ok(Turn::Next);
         }
 
-        let (is_right, trace) = {
+        let found = {
             let (a, b) = (worker.read(a, own.clone())?, worker.read(b, 0..b.len())?);
-            let product = worker.read(product, own)?;
-            let diagonal = product.iter().skip(rows.start).step_by(side + 1);
-            (
-                self.verify_rows(&a, &b, &product),
-                diagonal.take(rows.len()).sum(),
-            )
+            self.outcome(rows.start, &a, &b, &worker.read(product, own)?)
         };
-        let is_verified = worker.reduce(u64::from(is_right), u64::min)?;
-        // All sums are exact.
-        let trace = worker.reduce(trace, |a: f64, b| a + b)?;
-        let found = from_first(worker, |worker| {
-            Ok(Found {
-                checksum: Checksum::of_numbers(&worker.read(product, 0..product.len())?),
-                trace,
-                is_verified,
-            })
-        })?;
-        Ok(Turn::Done(found))
+        Ok(Turn::Done(worker.reduce(Found::from(found), Found::and)?))
     }
 }

@@ -15,7 +15,6 @@ use std::ops::Range;
 use std::panic::resume_unwind;
 use std::thread;
 
-use plurix::Plain;
 use plurix::team::Worker;
 
 pub use checksum::Checksum;
@@ -41,22 +40,6 @@ pub fn share(count: usize, workers: usize, worker: usize) -> Range<usize> {
 pub(crate) fn inner_rows(worker: &Worker<'_>, side: usize) -> Range<usize> {
     let rows = worker.part(side);
     rows.start.clamp(1, side - 1)..rows.end.clamp(1, side - 1)
-}
-
-/// A barrier after which all workers know what the first one has found.
-///
-/// # Errors
-/// If the team cannot go on, and what `find` answers.
-pub(crate) fn from_first<T: Plain>(
-    worker: &mut Worker<'_>,
-    find: impl FnOnce(&Worker<'_>) -> plurix::Result<T>,
-) -> plurix::Result<T> {
-    let found = if worker.index() == 0 {
-        find(worker)?
-    } else {
-        T::new_zeroed()
-    };
-    worker.broadcast(0, found)
 }
 
 /// Runs `work` for each worker's number, each in a thread of its own, and answers what they answer,

@@ -9,6 +9,7 @@ use plurix::net::Address;
 use plurix::team::{Report, TeamOptions};
 use plurix_apps::jacobi::{self, Jacobi, JacobiOptions};
 use plurix_apps::matmul::{self, Matmul, MatmulOptions};
+use plurix_apps::plate;
 use plurix_apps::sor::{self, Sor, SorOptions};
 use plurix_apps::sort::{self, Sort, SortOptions, TeamSort};
 
@@ -146,16 +147,9 @@ impl Program {
         let workers = usize::from(workers);
         let begin = Instant::now();
         let found = match self {
-            Self::Jacobi(jacobi) => of_jacobi(&jacobi::threads(jacobi, workers)),
-            Self::Sor(sor) => of_sor(&sor::threads(sor, workers)),
-            Self::Matmul(matmul) => {
-                let matmul::Outcome {
-                    checksum,
-                    trace,
-                    verified,
-                } = matmul::threads(matmul, workers);
-                vec![checksum, trace.to_bits(), verified.into()]
-            }
+            Self::Jacobi(jacobi) => of_plate(&jacobi::threads(jacobi, workers)),
+            Self::Sor(sor) => of_plate(&sor::threads(sor, workers)),
+            Self::Matmul(matmul) => of_matmul(&matmul::threads(matmul, workers)),
             Self::Sort(sort) => {
                 let sorted = sort::threads(sort, workers)?;
                 vec![sorted.checksum, sorted.keys, sorted.verified.into()]
@@ -168,10 +162,10 @@ impl Program {
     /// The whole run, as one of the stations of a team of `stations` with one worker each.
     pub(super) fn by_team(&self, join: &Address, stations: u16) -> Result<Run> {
         match self {
-            Self::Jacobi(jacobi) => play(join, stations, jacobi, of_jacobi),
-            Self::Sor(sor) => play(join, stations, sor, of_sor),
+            Self::Jacobi(jacobi) => play(join, stations, jacobi, of_plate),
+            Self::Sor(sor) => play(join, stations, sor, of_plate),
             Self::Matmul(matmul) => play(join, stations, matmul, |found: &matmul::Found| {
-                vec![found.checksum, found.trace.to_bits(), found.is_verified]
+                of_matmul(&(*found).into())
             }),
             Self::Sort(sort) => {
                 let sort = TeamSort::new(&sort.options().input, stations.into())?;
@@ -183,14 +177,16 @@ impl Program {
     }
 }
 
-fn of_jacobi(found: &jacobi::Outcome) -> Vec<u64> {
-    let numbers = [found.residual, found.center].map(f64::to_bits);
-    [&[found.checksum], &numbers[..]].concat()
+fn of_plate(found: &plate::Outcome) -> Vec<u64> {
+    vec![
+        found.checksum,
+        found.residual.to_bits(),
+        found.center.to_bits(),
+    ]
 }
 
-fn of_sor(found: &sor::Outcome) -> Vec<u64> {
-    let numbers = [found.residual, found.center].map(f64::to_bits);
-    [&[found.checksum], &numbers[..]].concat()
+fn of_matmul(found: &matmul::Outcome) -> Vec<u64> {
+    vec![found.checksum, found.trace.to_bits(), found.verified.into()]
 }
 
 fn play<P: plurix::team::Program>(
