@@ -76,8 +76,8 @@
 //! Pages are closed by a userfaultfd or, where that is forbidden, by `mprotect` ([`Mechanism`]); an
 //! emulated view closes nothing and says so, for simulation and Miri.
 //!
-//! Apart from all this are [`MappedFile`], a page server's log segment written by stores, and
-//! [`Rings`], by which two processes of one host exchange bytes.
+//! Apart from all this are [`MappedFile`], a page server's log segment written by stores, [`Rings`], by
+//! which two processes of one host exchange bytes, and [`simd`], a loop for programs that compute.
 
 mod diff;
 mod error;
@@ -87,6 +87,7 @@ mod heap;
 mod mapped_file;
 mod pages;
 mod ring;
+pub mod simd;
 mod sys;
 mod view;
 

@@ -74,6 +74,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use heap::{HeapReport, Root, Usage};
 pub use plain::{Layout, Plain};
 pub use plurix_derive::plain;
+pub use plurix_memory::simd;
 pub use ptr::{Pointee, Ptr};
 pub use server::{
     Checkpoint, CheckpointId, CheckpointOptions, CheckpointStrategy, Compression, Durability,
