@@ -52,8 +52,8 @@ struct Measure {
     /// The heap whose checkpoints are measured, in MiB [default: 1024; 128 under `all`].
     #[arg(long, value_parser = clap::value_parser!(u64).range(8..=16_384))]
     heap_mib: Option<u64>,
-    /// Pairs of rounds with checkpoints and without [default: 21; 6, or 3 of whole programs, under
-    /// `all`].
+    /// Pairs of rounds with checkpoints and without, or of whole programs by stations and by threads
+    /// [default: 21; 6, or 3 of whole programs, under `all`].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pairs: Option<u64>,
     /// Print one JSON object instead of a table.

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Each element of the product is summed in the order of the steps, from the first to the last, in
-//! one number: what it becomes does not depend on who computes it, nor on the sizes above.
+//! one number: what it becomes does not depend on who computes it, nor on the sizes above; but it does on
+//! whether the processor rounds products before it adds them ([`Fused`]), where they are not exact.
 
 use std::ops::Range;
 

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use plurix::Options;
 use plurix::net::Address;
 
 use crate::figure::{Figure, Target};
@@ -96,9 +95,4 @@ fn by_team(program: &Program, size: &Size) -> Result<Run> {
     run.time = run.time.max(Duration::from_nanos(ns));
     other.end()?;
     Ok(run)
-}
-
-/// How a station of a measured team joins: as any other.
-fn options() -> Options {
-    Options::default()
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
+use plurix::Options;
 use plurix::net::Address;
 use plurix::team::{Report, TeamOptions};
 use plurix_apps::jacobi::{self, Jacobi, JacobiOptions};
@@ -198,7 +199,7 @@ fn play<P: plurix::team::Program>(
     let team = TeamOptions::new("program").stations(stations);
     let Report {
         outputs, elapsed, ..
-    } = plurix::team::run(join, super::options(), &team, program)?;
+    } = plurix::team::run(join, Options::default(), &team, program)?;
     let found: Vec<_> = outputs.iter().map(bits).collect();
     ensure!(
         found.windows(2).all(|pair| pair[0] == pair[1]),
