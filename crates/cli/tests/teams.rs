@@ -32,6 +32,52 @@ fn a_plate_is_the_same_if_a_station_dies() {
 }
 
 #[test]
+fn a_plate_goes_on_from_its_last_line() {
+    let line = "run jacobi --side 400 --iterations 3000 --json --timeout 60s";
+    let expected = json(&format!("{line} --stations 1 --checkpoint none"));
+    assert_eq!(expected["facts"]["recovery lines"], 0);
+    let mut went_on = 0;
+    for more in [
+        "--stations 2 --every 20ms --kill 1@200ms",
+        "--stations 2 --every 20ms --kill 2@150ms --checkpoint blocking",
+        "--stations 2 --every 20ms --kill 2@200ms --kill server@100ms --checkpoint log",
+        "--stations 3 --every 20ms --kill 1@150ms --kill 3@250ms --spread",
+        "--stations 2 --workers 2 --every 20ms --kill 2@200ms --spread",
+    ] {
+        let run = json(&format!("{line} {more}"));
+        assert_eq!(run["verified"], true, "{more}: {run}");
+        let found = &run["facts"]["checksum"];
+        assert_eq!(found, &expected["facts"]["checksum"], "{more}: {run}");
+        let deaths = run["deaths"].as_array().unwrap();
+        let is_spread = more.ends_with("--spread");
+        let stays = |death: &serde_json::Value| death["back_after_ms"].is_null();
+        assert!(!is_spread || deaths.iter().all(stays), "{more}: {run}");
+        went_on += u64::from(run["facts"]["first phase"].as_u64() > Some(0));
+    }
+    assert!(went_on >= 1, "no team lost a station behind a line");
+}
+
+#[test]
+fn a_run_that_was_given_up_goes_on_from_its_last_line() {
+    let dir = tempfile::tempdir().unwrap();
+    // Longer runs, should the first ones be over, or not have come behind a line, before the time is.
+    for (iterations, ms) in [(8_000, 700), (16_000, 1_500), (48_000, 4_000)] {
+        let line = format!("run jacobi --side 400 --iterations {iterations} --no-verify --json");
+        let heap = dir.path().join(iterations.to_string());
+        let kept = format!("{line} --every 20ms --dir {}", heap.display());
+        if output(&format!("{kept} --timeout {ms}ms")).status.success() {
+            continue;
+        }
+        let (run, expected) = (json(&kept), json(&line));
+        assert_eq!(run["facts"]["checksum"], expected["facts"]["checksum"]);
+        if run["facts"]["first phase"].as_u64() > Some(0) {
+            return;
+        }
+    }
+    panic!("no run went on behind a line");
+}
+
+#[test]
 fn every_program_finds_the_same_if_stations_die() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();

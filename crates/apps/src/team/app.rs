@@ -228,6 +228,7 @@ fn with_members(report: Report, record: &Record, members: &[Member]) -> Report {
     report
         .with("workers", workers)
         .with("phases", most(|member| member.phases))
+        .with("first phase", most(|member| member.first_phase))
         .with("team restarts", most(|member| member.restarts))
         .with("team seconds", seconds(most(|member| member.elapsed_ns)))
         .with("waited", ratio(waited as f64, (waited + busy) as f64))

@@ -67,8 +67,11 @@ pub(super) struct Member {
     pub(super) lines: u64,
     /// Its pages in them.
     pub(super) line_pages: u64,
-    /// Workers that it had at last.
+    /// Workers that it had at last,
     pub(super) workers: u64,
+    /// and the phase that they began with.
+    pub(super) first_phase: u64,
+    reserved: [u64; 7],
 }
 
 impl Record {
@@ -152,6 +155,8 @@ impl Member {
             lines: report.lines,
             line_pages: report.line_pages,
             workers: report.outputs.len() as u64,
+            first_phase: report.first_phase,
+            reserved: [0; 7],
         }
     }
 }

@@ -31,8 +31,10 @@ pub struct Report<T> {
     pub outputs: Vec<T>,
     /// This station's place.
     pub rank: u16,
-    /// Phases run.
+    /// Phases of the program, those included that an earlier formation of the team has run.
     pub phases: u64,
+    /// The phase that the team went on with when it was last formed; zero if it began.
+    pub first_phase: u64,
     /// From the first phase to the last barrier.
     pub elapsed: Duration,
     /// What each worker waited at barriers and for locks.
@@ -184,6 +186,7 @@ fn work<P: Program>(
         outputs: Vec::new(),
         rank: formation.rank,
         phases: 0,
+        first_phase: phase,
         elapsed,
         waited: Vec::new(),
         counts: Counts::default(),
