@@ -81,7 +81,7 @@ pub use engine::Counts;
 use record::REGIONS_MAX;
 pub use recovery_line::LineOptions;
 use region::RegionRecord;
-pub use region::{Placement, Region, RegionOptions};
+pub use region::{Consistency, Placement, Region, RegionOptions};
 pub use run::{Report, run};
 pub use statistics::{StationStatistics, TeamStatistics, Told, names, statistics};
 pub use worker::{Locked, Worker};

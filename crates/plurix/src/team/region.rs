@@ -83,6 +83,17 @@ impl<T: Plain> Plain for Region<T> {
     const LAYOUT: Layout = <T as Plain>::LAYOUT.text("region");
 }
 
+/// What is seen of what others write to a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Consistency {
+    /// What was written before a barrier is seen behind it, and what was written under a lock, or before a
+    /// flag was raised, by whoever takes the lock then, or has waited for the flag. What is written
+    /// meanwhile may or may not be seen (release consistency: Gharachorloo et al., ISCA 1990).
+    #[default]
+    Weak,
+}
+
 /// Where the pages of a region are kept at first. A page that only one station writes moves there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -100,6 +111,8 @@ pub enum Placement {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct RegionOptions {
+    /// What is seen of what others write.
+    pub consistency: Consistency,
     /// Where its pages are kept at first.
     pub placement: Placement,
     /// What one fault fetches, in bytes: 4 KiB to 64 KiB, a power of two.
@@ -109,6 +122,7 @@ pub struct RegionOptions {
 impl Default for RegionOptions {
     fn default() -> Self {
         Self {
+            consistency: Consistency::default(),
             placement: Placement::default(),
             unit_bytes: PAGE_BYTES,
         }
@@ -116,6 +130,27 @@ impl Default for RegionOptions {
 }
 
 impl RegionOptions {
+    /// With this consistency.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// Kept there at first.
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// With one fault for so many bytes.
+    #[must_use]
+    pub fn unit_bytes(mut self, bytes: usize) -> Self {
+        self.unit_bytes = bytes;
+        self
+    }
+
     pub(super) fn is_sound(&self) -> bool {
         self.unit_bytes.is_power_of_two()
             && (PAGE_BYTES..=16 * PAGE_BYTES).contains(&self.unit_bytes)
@@ -133,6 +168,8 @@ pub(super) struct RegionRecord {
     placement: u32,
     /// Pages in turn, if cyclic.
     turn: u32,
+    /// 0 for weak.
+    consistency: u32,
 }
 
 impl RegionRecord {
@@ -148,11 +185,15 @@ impl RegionRecord {
             unit: (options.unit_bytes / PAGE_BYTES) as u32,
             placement,
             turn,
+            consistency: match options.consistency {
+                Consistency::Weak => 0,
+            },
         }
     }
 
-    pub(super) fn protocol(&self) -> protocol::Region {
-        protocol::Region {
+    /// As the protocol knows it; `None` if this version knows no such consistency.
+    pub(super) fn protocol(&self) -> Option<protocol::Region> {
+        (self.consistency == 0).then_some(protocol::Region {
             run: PageRun {
                 first: PageNumber(self.first),
                 count: self.pages,
@@ -163,6 +204,6 @@ impl RegionRecord {
                 1 => protocol::Placement::Block,
                 _ => protocol::Placement::Cyclic(self.turn),
             },
-        }
+        })
     }
 }

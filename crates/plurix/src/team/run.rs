@@ -391,9 +391,10 @@ fn lay_out<P: Program>(
     })?;
     let phase = engine.with(|core| {
         let phase = core.go_on_from_line()?;
-        let apart = regions
-            .iter()
-            .all(|region| core.member.add_region(region.protocol()));
+        let apart = regions.iter().all(|region| {
+            let region = region.protocol();
+            region.is_some_and(|region| core.member.add_region(region))
+        });
         match apart {
             true => Ok(phase),
             false => Err(crate::Error::from(ErrorKind::Corrupt { what: "team" })),

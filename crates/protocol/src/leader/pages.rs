@@ -319,15 +319,17 @@ impl PageTable {
         page: PageNumber,
         image: Arc<PageBytes>,
     ) {
-        self.about_to_change(page);
+        self.keep_for_cut(page);
         let entry = self.entry(page);
         entry.version = number;
         entry.touched = true;
         let lines = entry.lines;
         let mut redo = std::mem::take(&mut entry.redo);
-        let created = entry.image.replace(image).is_none();
+        let was_absent = entry.image.replace(image).is_none();
+        let was_written = !was_absent || !redo.is_empty() || self.stored.contains(page);
         self.redo.forget(&mut redo);
-        self.created(created);
+        self.resident += usize::from(was_absent);
+        self.written += u64::from(!was_written);
         if let Some(lines) = lines {
             self.line_writers.record(lines, None, LineMask::ALL, number);
         }
@@ -343,6 +345,12 @@ impl PageTable {
         if self.entry(page).image.is_none() {
             self.touch(page);
         }
+        self.keep_for_cut(page);
+    }
+
+    /// `page` changes; sees to it that its bytes are not lost for a checkpoint that is yet to collect
+    /// them.
+    fn keep_for_cut(&mut self, page: PageNumber) {
         if self.changes.changes(page)
             && self.changes.is_left(page)
             && let Some(image) = self.image(page)
