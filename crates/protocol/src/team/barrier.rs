@@ -62,9 +62,9 @@ impl Member {
     }
 
     /// Arrives, once nothing that was asked for is under way: so no answer is of another interval than
-    /// its question.
+    /// its question. Flags that were raised are so at the coordinator before: they belong to the cut.
     pub(super) fn try_arrive(&mut self, view: &mut impl View) {
-        if self.asked > 0 {
+        if self.asked > 0 || !self.flags.raising.is_empty() {
             return;
         }
         let Place::Coming(brings, boundary) = &mut self.barrier.place else {

@@ -289,7 +289,7 @@ impl Member {
             ToPeer::Fetch { interval, run } => self.fetch(from, interval, run, view),
             ToPeer::Pages(pages) => self.pages(from, &pages, view),
             ToPeer::Changes(changes) => self.changes(from, changes, view),
-            ToPeer::Applied(count) => self.applied(from, count),
+            ToPeer::Applied(count) => self.applied(from, count, view),
             ToPeer::Arrive(arrive) => self.coordinate(from, |coordinator, out| {
                 coordinator.arrive(from, arrive, out)
             }),

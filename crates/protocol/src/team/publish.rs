@@ -171,13 +171,19 @@ impl Member {
     }
 
     /// Changes are in their pages.
-    pub(super) fn applied(&mut self, from: Rank, count: u64) -> Result<(), Error> {
+    pub(super) fn applied(
+        &mut self,
+        from: Rank,
+        count: u64,
+        view: &mut impl View,
+    ) -> Result<(), Error> {
         let at = usize::from(from.0);
         if count <= self.published.applied[at] || count > self.published.sent[at] {
             return Err(Error::Violation(from, "an acknowledgement of nothing"));
         }
         self.published.applied[at] = count;
         self.tell_published();
+        self.try_arrive(view);
         Ok(())
     }
 
