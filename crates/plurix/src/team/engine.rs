@@ -413,7 +413,11 @@ impl Core {
     /// answers the phase that follows it.
     pub(super) fn go_on_from_line(&mut self) -> Result<u64, TeamError> {
         let brought = self.member.brought().first().and_then(Option::as_ref);
-        let Some((number, state)) = brought.and_then(|bytes| bytes.split_first_chunk()) else {
+        let Some((formation, line)) = brought.and_then(|bytes| bytes.split_first_chunk()) else {
+            return Ok(0);
+        };
+        self.lines.begin_formation(u64::from_le_bytes(*formation));
+        let Some((number, state)) = line.split_first_chunk() else {
             return Ok(0);
         };
         let number = CommitNumber(u64::from_le_bytes(*number));

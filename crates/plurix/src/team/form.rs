@@ -123,7 +123,6 @@ pub(super) fn keeping(
         incarnation: station.incarnation(),
         generation: station.generation(),
         team: formation.team,
-        formation: formation.key,
         rank: Rank(formation.rank),
         size: formation.size(),
         is_blocking: team.lines.is_some_and(is_blocking),

@@ -44,7 +44,12 @@ pub(super) enum Job {
     /// Pages of the line that the team went on from.
     Load { line: CommitNumber, run: PageRun },
     /// Hand over this station's part of a line, with what the coordinator says of it.
-    HandOver { cut: Cut, state: LineState },
+    HandOver {
+        /// As the page server has named it.
+        formation: u64,
+        cut: Cut,
+        state: LineState,
+    },
 }
 
 /// Where the engine leaves jobs.
@@ -108,8 +113,6 @@ pub(super) struct Keeping {
     pub(super) incarnation: Incarnation,
     pub(super) generation: Generation,
     pub(super) team: TeamId,
-    /// Names the team's formation.
-    pub(super) formation: u64,
     pub(super) rank: Rank,
     pub(super) size: u16,
     /// A line counts when it is on disk.
@@ -136,11 +139,11 @@ impl Keeping {
         }
     }
 
-    /// The team's newest line.
+    /// What the page server calls the team that begins, and its newest line.
     ///
     /// # Errors
     /// [`TeamError`] if the page server cannot be asked.
-    pub(super) fn ask(&self) -> Result<Option<RecoveryLine>, TeamError> {
+    pub(super) fn ask(&self) -> Result<(u64, Option<RecoveryLine>), TeamError> {
         let deadline = Instant::now() + ANSWER_MAX;
         loop {
             let answer = self.connect().and_then(|mut connection| {
@@ -150,7 +153,9 @@ impl Keeping {
                     .map_err(|source| ConnectError::Broken { address, source })
             });
             match answer {
-                Ok(Some(ToStation::RecoveryLine(LineAnswer::Newest(line)))) => return Ok(line),
+                Ok(Some(ToStation::RecoveryLine(LineAnswer::Newest { formation, line }))) => {
+                    return Ok((formation, line));
+                }
                 Ok(Some(ToStation::RecoveryLine(LineAnswer::Lost(why)))) => {
                     return Err(TeamError::LineLost(why));
                 }
@@ -196,6 +201,8 @@ pub(super) struct Keeper<'e> {
     mailbox: Mailbox,
     /// The line that the team went on from.
     line: CommitNumber,
+    /// What the page server calls the team.
+    formation: u64,
     connection: Option<Connection>,
     /// Since when there is none.
     away: Instant,
@@ -205,6 +212,9 @@ pub(super) struct Keeper<'e> {
     part: Option<Part>,
     /// Offers that have not been answered on this connection, in order.
     offered: VecDeque<Cut>,
+    /// The last cut, if this station's part is of no line. A page server that has started since does not
+    /// know, and would have the others wait.
+    withdrawn: Option<Cut>,
 }
 
 struct Part {
@@ -224,11 +234,13 @@ impl<'e> Keeper<'e> {
             keeping,
             mailbox: engine.mailbox.clone(),
             line: CommitNumber(0),
+            formation: 0,
             connection: None,
             away: Instant::now(),
             loads: VecDeque::new(),
             part: None,
             offered: VecDeque::new(),
+            withdrawn: None,
         }
     }
 
@@ -257,7 +269,8 @@ impl<'e> Keeper<'e> {
     }
 
     fn is_idle(&self) -> bool {
-        self.loads.is_empty() && self.part.is_none() && self.connection.is_none()
+        let wants = !self.loads.is_empty() || self.part.is_some() || self.withdrawn.is_some();
+        !wants && self.connection.is_none()
     }
 
     fn begin(&mut self, job: Job) {
@@ -267,7 +280,13 @@ impl<'e> Keeper<'e> {
                 self.loads.push_back(run);
                 self.say_load(run);
             }
-            Job::HandOver { cut, state } => {
+            Job::HandOver {
+                formation,
+                cut,
+                state,
+            } => {
+                self.formation = formation;
+                self.withdrawn = None;
                 self.part = Some(Part {
                     cut,
                     state: Some(state),
@@ -304,15 +323,11 @@ impl<'e> Keeper<'e> {
 
     fn offer(&self, cut: Cut) -> Offer {
         let Keeping {
-            team,
-            formation,
-            rank,
-            size,
-            ..
+            team, rank, size, ..
         } = *self.keeping;
         Offer {
             team,
-            formation,
+            formation: self.formation,
             cut: cut.ordinal,
             basis: cut.basis,
             rank,
@@ -441,7 +456,8 @@ impl<'e> Keeper<'e> {
 
     /// The part is of no line.
     fn fail(&mut self) {
-        if self.part.take().is_some() {
+        if let Some(part) = self.part.take() {
+            self.withdrawn = Some(part.cut);
             self.engine.end_line(None);
         }
     }
@@ -468,16 +484,15 @@ impl<'e> Keeper<'e> {
         for run in self.loads.clone() {
             self.say_load(run);
         }
-        match &self.part {
+        if self.part.as_ref().is_some_and(|part| part.is_begun) {
             // Some pages may have been lost with the connection: nobody shall wait for this part.
-            Some(part) if part.is_begun => {
-                let offer = self.offer(part.cut);
-                self.say(LineRequest::Withdraw(offer));
-                self.fail();
-            }
-            Some(_) => self.say_offer(),
-            None => {}
+            self.fail();
         }
+        if let Some(cut) = self.withdrawn {
+            let offer = self.offer(cut);
+            self.say(LineRequest::Withdraw(offer));
+        }
+        self.say_offer();
         true
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Lines {
     last: Instant,
     /// The one that the team went on from.
     start: CommitNumber,
+    /// What the page server calls the team.
+    formation: u64,
     basis: Basis,
     running: Option<Cut>,
     /// The phase that the workers come to behind the barrier that they are at.
@@ -66,6 +68,7 @@ impl Lines {
             mailbox,
             last: Instant::now(),
             start: CommitNumber(0),
+            formation: 0,
             basis: Basis::Changed(CommitNumber(0)),
             running: None,
             phase: 0,
@@ -75,7 +78,12 @@ impl Lines {
         }
     }
 
-    /// The team goes on from a line, or begins if there is none.
+    /// The page server has named the team, which begins.
+    pub(super) fn begin_formation(&mut self, formation: u64) {
+        self.formation = formation;
+    }
+
+    /// The team goes on from a line.
     pub(super) fn go_on_from(&mut self, start: CommitNumber) {
         self.start = start;
         self.basis = Basis::Changed(start);
@@ -116,7 +124,12 @@ impl Lines {
             phase: self.phase,
             marks: marks.unwrap_or_default(),
         };
-        self.mailbox.leave(Job::HandOver { cut, state });
+        let formation = self.formation;
+        self.mailbox.leave(Job::HandOver {
+            formation,
+            cut,
+            state,
+        });
     }
 
     /// The line under way is in the heap as this commit; or nowhere.

@@ -364,8 +364,14 @@ fn lay_out<P: Program>(
     let mut line = None;
     if engine.with(|core| core.member.rank()) == Rank(0) {
         // All go on from the line that the first one is told of, whatever becomes of the page server.
-        let found = keeping.map(Keeping::ask).transpose()?.flatten();
-        line = found.map(|line| [&line.number.0.to_le_bytes(), &line.state[..]].concat());
+        if let Some((formation, found)) = keeping.map(Keeping::ask).transpose()? {
+            let mut bytes = formation.to_le_bytes().to_vec();
+            if let Some(found) = found {
+                bytes.extend_from_slice(&found.number.0.to_le_bytes());
+                bytes.extend_from_slice(&found.state);
+            }
+            line = Some(bytes);
+        }
         station.transaction(|tx| {
             if record::regions(tx, name)?.is_some() {
                 return Ok(());

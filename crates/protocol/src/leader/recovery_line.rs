@@ -14,6 +14,9 @@
 //! 1. A line is taken only while all who handed over parts of it are members: so a team that was formed
 //!    because one of them was lost finds the line it asks for unchanged.
 //! 2. Pages that changed since a line are added to that line alone.
+//! 3. Once a team has asked for the newest line, no line of an earlier formation is taken, although its
+//!    lives may be the same.
+//! 4. No line waits for a part that its member has withdrawn, whoever comes first.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -37,12 +40,21 @@ use crate::{ConnectionId, Time};
 /// What the record of a line takes in the log, in bytes.
 const RECORD_BYTES: u64 = HEADER_BYTES as u64 + 8;
 
+/// There are hardly ever so many teams: a bound for members that have gone mad.
+const TEAMS_MAX: usize = 1024;
+
 /// The lines of all teams.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RecoveryLines {
     newest: BTreeMap<TeamId, RecoveryLine>,
     /// What is being handed over.
     forming: BTreeMap<TeamId, Forming>,
+    /// How often a team has begun in this term,
+    asked: u32,
+    /// and which formation of each is the newest.
+    formations: BTreeMap<TeamId, u64>,
+    /// The newest line of each that will not be complete: who offers a part of it later hears that at once.
+    given_up: BTreeMap<TeamId, (u64, u32)>,
 }
 
 /// A line of which not all parts have come.
@@ -68,8 +80,14 @@ struct Part {
 
 impl Hash for RecoveryLines {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { newest, forming } = self;
-        (newest, forming).hash(state);
+        let Self {
+            newest,
+            forming,
+            asked,
+            formations,
+            given_up,
+        } = self;
+        (newest, forming, asked, formations, given_up).hash(state);
     }
 }
 
@@ -94,6 +112,24 @@ impl RecoveryLines {
         self.newest
             .get(&team)
             .map_or(CommitNumber(0), |line| line.number)
+    }
+
+    /// Whether an offer is not of a formation that has ended, as far as is known.
+    fn is_current(&self, offer: &Offer) -> bool {
+        let formation = self.formations.get(&offer.team);
+        formation.is_none_or(|formation| *formation == offer.formation)
+    }
+
+    fn is_given_up(&self, offer: &Offer) -> bool {
+        let given_up = self.given_up.get(&offer.team);
+        given_up.is_some_and(|(formation, cut)| *formation == offer.formation && offer.cut <= *cut)
+    }
+
+    fn give_up(&mut self, team: TeamId, (formation, cut): (u64, u32)) {
+        let known = self.given_up.get(&team);
+        let later = known.filter(|known| known.0 == formation && known.1 > cut);
+        let newest = later.copied().unwrap_or((formation, cut));
+        keep(&mut self.given_up, team, newest);
     }
 
     fn remove_part(&mut self, connection: ConnectionId) {
@@ -146,8 +182,7 @@ impl Leader {
         }
         let handed = match request {
             LineRequest::Ask(team) => {
-                let newest = self.recovery_lines.newest.get(&team).cloned();
-                return self.answer(connection, LineAnswer::Newest(newest));
+                return self.begin_formation(connection, team);
             }
             LineRequest::Load { team, line, run } => {
                 return match self.load(connection, team, line, run) {
@@ -156,13 +191,15 @@ impl Leader {
                 };
             }
             LineRequest::Withdraw(offer) => {
-                let forming = self.recovery_lines.forming.get(&offer.team);
-                if forming.is_some_and(|forming| forming.is_of(&offer)) {
-                    self.abandon(offer.team);
-                }
-                return;
+                return self.give_up_line(&offer);
             }
-            LineRequest::Offer(offer) => self.offer(connection, incarnation, &offer),
+            LineRequest::Offer(offer) => {
+                let offered = self.offer(connection, incarnation, &offer);
+                if offered.is_err() {
+                    self.give_up_line(&offer);
+                }
+                offered
+            }
             LineRequest::Pages(pages) => self.put_aside(connection, &pages),
             LineRequest::Complete { state } => self.complete(now, connection, state),
         };
@@ -174,6 +211,31 @@ impl Leader {
             }
             self.answer(connection, LineAnswer::Refused(refusal));
         }
+    }
+
+    /// A team begins. Nothing that was handed over before is taken any more.
+    fn begin_formation(&mut self, connection: ConnectionId, team: TeamId) {
+        self.abandon(team);
+        let lines = &mut self.recovery_lines;
+        lines.asked = lines.asked.wrapping_add(1);
+        let formation = self.term.0 << 32 | u64::from(lines.asked);
+        keep(&mut lines.formations, team, formation);
+        lines.given_up.remove(&team);
+        let line = lines.newest.get(&team).cloned();
+        self.answer(connection, LineAnswer::Newest { formation, line });
+    }
+
+    /// A line that a part is missing of, and will be.
+    fn give_up_line(&mut self, offer: &Offer) {
+        if !self.recovery_lines.is_current(offer) {
+            return;
+        }
+        let forming = self.recovery_lines.forming.get(&offer.team);
+        if forming.is_some_and(|forming| forming.is_of(offer)) {
+            self.abandon(offer.team);
+        }
+        self.recovery_lines
+            .give_up(offer.team, (offer.formation, offer.cut));
     }
 
     fn answer(&mut self, connection: ConnectionId, answer: LineAnswer) {
@@ -224,8 +286,15 @@ impl Leader {
         offer: &Offer,
     ) -> Checked {
         let is_sound = (1..=TEAM_MAX).contains(&offer.size) && offer.rank.0 < offer.size;
-        if !is_sound || self.recovery_lines.team_of(connection).is_some() {
+        if !is_sound {
             return Err(LineRefusal::Malformed);
+        }
+        // Who offers a part of a later line knows that the one before has come to nothing.
+        if let Some(team) = self.recovery_lines.team_of(connection) {
+            self.abandon(team);
+        }
+        if !self.recovery_lines.is_current(offer) || self.recovery_lines.is_given_up(offer) {
+            return Err(LineRefusal::Abandoned);
         }
         let newest = self.recovery_lines.number(offer.team);
         let fits = match offer.basis {
@@ -392,6 +461,10 @@ impl Leader {
     /// Drops all parts of the line that a team hands over, if there is one.
     fn abandon(&mut self, team: TeamId) {
         let forming = self.recovery_lines.forming.remove(&team);
+        if let Some(forming) = &forming {
+            let cut = (forming.formation, forming.cut);
+            self.recovery_lines.give_up(team, cut);
+        }
         for part in forming
             .into_iter()
             .flat_map(|forming| forming.parts)
@@ -399,6 +472,14 @@ impl Leader {
         {
             self.answer(part.connection, LineAnswer::Refused(LineRefusal::Abandoned));
         }
+    }
+}
+
+/// Notes something of a team; of very many, some are forgotten.
+fn keep<V>(notes: &mut BTreeMap<TeamId, V>, team: TeamId, note: V) {
+    notes.insert(team, note);
+    if notes.len() > TEAMS_MAX {
+        notes.pop_first();
     }
 }
 

@@ -21,7 +21,8 @@ pub const LINE_STATE_BYTES_MAX: usize = 1 << 20;
 /// From a member of a team to the leader.
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum LineRequest {
-    /// Which recovery line is there? Answered by [`LineAnswer::Newest`].
+    /// Which recovery line is there? Asked when a team begins, and answered by [`LineAnswer::Newest`]:
+    /// what earlier ones hand over is of no line from then on.
     Ask(TeamId),
     /// Asks for pages as they are in a recovery line, and have been since. Answered by one or more
     /// [`LineAnswer::Pages`].
@@ -42,7 +43,7 @@ pub enum LineRequest {
         /// What the team's coordinator has to say of the line.
         state: Vec<u8>,
     },
-    /// The sender cannot hand over its part: nobody shall wait for it.
+    /// The sender cannot hand over its part: nobody shall wait for it, nor who offers his later.
     Withdraw(Offer),
 }
 
@@ -51,7 +52,7 @@ pub enum LineRequest {
 pub struct Offer {
     /// The team.
     pub team: TeamId,
-    /// The lives that it consists of, as [`Introduction`](super::peer::Introduction) has them.
+    /// As [`LineAnswer::Newest`] has named it.
     pub formation: u64,
     /// Which cut of these.
     pub cut: u32,
@@ -76,8 +77,14 @@ pub enum Basis {
 /// From the leader to a member of a team.
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub enum LineAnswer {
-    /// The newest recovery line, if there is one.
-    Newest(Option<RecoveryLine>),
+    /// What the team that has asked begins from.
+    Newest {
+        /// How its lines are told from those of a team of the same lives that has ended: parts of these
+        /// may still be under way.
+        formation: u64,
+        /// The newest recovery line, if there is one.
+        line: Option<RecoveryLine>,
+    },
     /// Pages that were asked for.
     Pages(Pages),
     /// The parts of all members are in the heap, as this commit.
