@@ -186,6 +186,16 @@ pub enum Mark {
     FetchBeforeRelease,
     /// A team lost a member, and another one began.
     TeamBeganAgain,
+    /// A team went on from a recovery line.
+    WentOnFromLine,
+    /// All parts of a recovery line came together.
+    LineTaken,
+    /// A part of a recovery line was refused.
+    LineRefused,
+    /// The page server no longer had the line that a team went on from.
+    LineLost,
+    /// Pages of a recovery line were loaded.
+    LinePagesLoaded,
     /// A data race was named.
     RaceNamed,
 }
@@ -221,7 +231,7 @@ impl Mark {
     ];
 
     /// Every mark of a team.
-    pub const TEAM: [Self; 9] = [
+    pub const TEAM: [Self; 15] = [
         Self::PageMoved,
         Self::ChangesSent,
         Self::LockRevoked,
@@ -230,6 +240,12 @@ impl Mark {
         Self::FlagSeen,
         Self::FetchBeforeRelease,
         Self::TeamBeganAgain,
+        Self::WentOnFromLine,
+        Self::LineTaken,
+        Self::LineRefused,
+        Self::LineLost,
+        Self::LinePagesLoaded,
+        Self::CheckpointTaken,
         Self::RaceNamed,
     ];
 
@@ -270,6 +286,11 @@ impl Mark {
             Self::FlagSeen => "flag seen",
             Self::FetchBeforeRelease => "page asked for too early",
             Self::TeamBeganAgain => "team began again",
+            Self::WentOnFromLine => "team went on from a line",
+            Self::LineTaken => "line taken",
+            Self::LineRefused => "part of a line refused",
+            Self::LineLost => "line lost",
+            Self::LinePagesLoaded => "pages of a line loaded",
             Self::RaceNamed => "race named",
         }
     }

@@ -17,6 +17,7 @@
 //! the team, or only time. What a team computed in the end must not depend on either.
 
 mod forgery;
+mod lines;
 mod memory;
 mod network;
 mod oracle;

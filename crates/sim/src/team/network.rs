@@ -30,12 +30,13 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(seed: u64, weather: Weather) -> Self {
+    /// Connections whose delays are drawn for `purpose`.
+    pub(super) fn new(seed: u64, purpose: Purpose, weather: Weather) -> Self {
         Self {
             weather,
             wires: BTreeMap::new(),
             slowness: BTreeMap::new(),
-            random: Random::new(seed, Purpose::Team(2)),
+            random: Random::new(seed, purpose),
             frames: 0,
         }
     }
@@ -64,6 +65,18 @@ impl Network {
     /// The oldest frame under way on a connection.
     pub(super) fn take(&mut self, link: Link) -> Option<(u64, Vec<u8>)> {
         self.wires.get_mut(&link)?.frames.pop_front()
+    }
+
+    /// When all that is under way on a connection will have arrived.
+    pub(super) fn busy_until(&self, link: Link) -> Time {
+        self.wires
+            .get(&link)
+            .map_or(Time(0), |wire| wire.busy_until)
+    }
+
+    /// Loses what is under way on a connection.
+    pub(super) fn lose(&mut self, link: Link) {
+        self.wires.remove(&link);
     }
 
     /// Whether anything is under way.

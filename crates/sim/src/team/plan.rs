@@ -8,6 +8,7 @@ use plurix_protocol::{Span, Time};
 use plurix_wire::PageNumber;
 use plurix_wire::message::PageRun;
 
+use super::lines::plan::LinePlan;
 use crate::random::{Purpose, Random};
 
 /// Regions begin so many pages apart, so that some pages belong to none.
@@ -31,6 +32,7 @@ pub(super) struct Plan {
     pub(super) brings_percent: u64,
     pub(super) weather: Weather,
     pub(super) strokes: Vec<(Time, Stroke)>,
+    pub(super) lines: Option<LinePlan>,
     /// Two workers race, on purpose.
     pub(super) has_race: bool,
 }
@@ -54,6 +56,12 @@ pub(super) struct Weather {
 pub(super) enum Stroke {
     /// A member is killed, and so the team ends.
     Kill,
+    /// A connection between members breaks: all live, and so does not the team.
+    Part,
+    /// The page server is killed.
+    KillServer,
+    /// A keeper's connection to the page server breaks.
+    BreakLine,
     /// A member gives up, and says so.
     GiveUp,
     /// A station notices nothing for a while.
@@ -66,6 +74,9 @@ impl Stroke {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill-member",
+            Self::Part => "part-team",
+            Self::KillServer => "kill-server",
+            Self::BreakLine => "break-line",
             Self::GiveUp => "give-up",
             Self::Freeze(_) => "freeze-station",
             Self::Forge => "forge-message",
@@ -84,7 +95,7 @@ impl Plan {
             worker_at.extend((0..workers).map(|_| station));
         }
         let regions = (0..random.within(1..4)).map(|index| region(index, random));
-        Self {
+        let plan = Self {
             stations,
             worker_at,
             regions: regions.collect(),
@@ -100,7 +111,20 @@ impl Plan {
             weather: weather(random),
             strokes: strokes(random),
             has_race: random.chance(15),
+            lines: None,
+        };
+        plan.with_lines(seed)
+    }
+
+    /// Has recovery lines, or not.
+    fn with_lines(mut self, seed: u64) -> Self {
+        // In the end all is read, and nobody goes on from there.
+        if let Some((lines, strokes)) = LinePlan::of(seed, self.intervals, &self.weather) {
+            self.lines = Some(lines);
+            self.strokes.extend(strokes);
+            self.strokes.sort_by_key(|(time, _)| *time);
         }
+        self
     }
 
     /// The region of a page, counted from 0, and the page's place in it.

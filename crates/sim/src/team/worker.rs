@@ -12,7 +12,7 @@
 use std::fmt;
 
 use plurix_protocol::Span;
-use plurix_protocol::team::{Access, Boundary, Error, Ticket};
+use plurix_protocol::team::{Access, Error, Ticket};
 use plurix_wire::SyncId;
 
 use super::World;
@@ -55,10 +55,11 @@ enum End {
 }
 
 impl Worker {
-    pub(super) fn new(station: usize) -> Self {
+    /// Begins with this interval.
+    pub(super) fn new(station: usize, interval: usize) -> Self {
         Self {
             station,
-            interval: 0,
+            interval,
             at: 0,
             state: State::Runs,
             held: Vec::new(),
@@ -300,6 +301,7 @@ impl World {
 
     fn raise(&mut self, index: usize, step: Step, flag: SyncId) -> Result<End, Violation> {
         self.life.races.release(index, flag);
+        self.life.oracles.flags.insert(flag, 1);
         let station = &mut self.life.stations[self.life.workers[index].station];
         let answer = station.member.raise(flag, 1, &mut station.memory.view);
         answer.map_err(|error| refused(index, step, &error))?;
@@ -350,6 +352,9 @@ impl World {
         let (station, interval) = (worker.station, worker.interval);
         if self.life.oracles.barriers.arrived(index) {
             self.life.races.barrier();
+            if let Some(lines) = &mut self.lines {
+                lines.model.barrier(self.life.oracles.snapshot());
+            }
         }
         let mut others = self.life.workers.iter().filter(|w| w.station == station);
         if !others.all(|worker| worker.state == State::AtBarrier) {
@@ -359,10 +364,9 @@ impl World {
             "station {station} is at the barrier of interval {interval}"
         ));
         let brings = self.scripts.brings[interval][station].clone();
+        let boundary = self.boundary(station, interval);
         let here = &mut self.life.stations[station];
-        let answer = here
-            .member
-            .arrive(brings, Boundary::Within, &mut here.memory.view);
+        let answer = here.member.arrive(brings, boundary, &mut here.memory.view);
         answer.map_err(|error| Violation {
             oracle: "refusals",
             what: format!("station {station} may not arrive: {error}"),

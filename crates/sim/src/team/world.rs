@@ -15,8 +15,10 @@ use plurix_wire::message::peer::ToPeer;
 use plurix_wire::{PageNumber, Rank, frame};
 
 use super::forgery;
+use super::lines::{Keeper, LineEvent, Lines, Side};
 use super::memory::Memory;
 use super::network::{Link, Network};
+use super::oracle::lines::Start;
 use super::oracle::planted::PlantedRaces;
 use super::oracle::{Oracles, copies, progress, refusals, results};
 use super::plan::{Plan, Stroke};
@@ -39,17 +41,25 @@ const WAKE_NS: std::ops::Range<u64> = 100..3_000;
 
 /// One thing that will happen. What happens to a team that has ended changes nothing.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+pub(super) enum Event {
     Deliver { life: u64, link: Link },
     Step { life: u64, worker: usize },
     Stroke(usize),
     Begin,
+    Line(LineEvent),
+}
+
+impl From<LineEvent> for Event {
+    fn from(event: LineEvent) -> Self {
+        Self::Line(event)
+    }
 }
 
 /// A member, and its memory.
 pub(super) struct Station {
     pub(super) member: Member,
     pub(super) memory: Memory,
+    pub(super) keeper: Keeper,
     frozen_until: Time,
     /// It has been told that the team has ended.
     is_told: bool,
@@ -57,26 +67,31 @@ pub(super) struct Station {
 
 /// One team, from its beginning to its end.
 pub(super) struct Life {
-    number: u64,
+    pub(super) number: u64,
+    /// What it began from.
+    pub(super) start: Start,
     pub(super) stations: Vec<Station>,
     pub(super) workers: Vec<Worker>,
     pub(super) oracles: Oracles,
     pub(super) races: Races,
     /// Who has given up.
     given_up: Option<usize>,
-    has_ended: bool,
+    pub(super) has_ended: bool,
 }
 
 /// All of it.
 pub(crate) struct World {
     mask: Mask,
     pub(crate) now: Time,
-    queue: Queue<Event>,
+    pub(super) queue: Queue<Event>,
     pub(super) plan: Plan,
     pub(super) scripts: Scripts,
     outcome: BTreeMap<Spot, u8>,
     network: Network,
     pub(super) life: Life,
+    pub(super) lines: Option<Box<Lines>>,
+    /// Whether a line is wanted.
+    pub(super) chance_of_line: Random,
     pub(super) pace: Random,
     /// What faults do.
     chance: Random,
@@ -88,30 +103,37 @@ pub(crate) struct World {
 }
 
 impl Life {
-    fn new(number: u64, plan: &Plan, scripts: &Scripts) -> Self {
+    fn new(number: u64, plan: &Plan, scripts: &Scripts, start: Start) -> Self {
         let station = |rank| {
             let rank = Rank(rank as u16);
             let mut member = Member::new(rank, plan.stations as u16, plan.settings.clone());
+            if let Some(marks) = &start.marks {
+                member.go_on_from(marks.clone());
+            }
             for region in &plan.regions {
                 assert!(member.add_region(region.clone()), "regions are apart");
             }
             Station {
                 member,
                 memory: Memory::new(plan.heap_pages()),
+                keeper: Keeper::new(start.number),
                 frozen_until: Time(0),
                 is_told: false,
             }
         };
-        let workers = plan.worker_at.iter().map(|station| Worker::new(*station));
+        let first = start.phase;
+        let workers = plan.worker_at.iter();
+        let workers = workers.map(|station| Worker::new(*station, first));
         let planted = PlantedRaces::new(scripts.race);
         Self {
             number,
             stations: (0..plan.stations).map(station).collect(),
             workers: workers.collect(),
-            oracles: Oracles::new(planted, plan.worker_at.len()),
+            oracles: Oracles::new(planted, plan.worker_at.len(), &start),
             races: Races::new(plan.worker_at.len()),
             given_up: None,
             has_ended: false,
+            start,
         }
     }
 
@@ -131,12 +153,16 @@ impl World {
         let mut trace = Trace::new(recording);
         trace.note(Time(0), format_args!("seed {seed}: {plan}"));
         trace.note(Time(0), format_args!("{plan:?}"));
+        let lines = plan.lines.clone();
+        let lines = lines.map(|lines| Lines::new(seed, lines, plan.stations));
         Self {
             mask,
             now: Time(0),
             queue: Queue::default(),
-            network: Network::new(seed, plan.weather.clone()),
-            life: Life::new(0, &plan, &scripts),
+            network: Network::new(seed, Purpose::Team(2), plan.weather.clone()),
+            life: Life::new(0, &plan, &scripts, Start::default()),
+            lines: lines.map(Box::new),
+            chance_of_line: Random::new(seed, Purpose::Team(8)),
             pace: Random::new(seed, Purpose::Team(3)),
             chance: Random::new(seed, Purpose::Team(4)),
             strokes: 0,
@@ -159,7 +185,8 @@ impl World {
             let time = self.plan.strokes[stroke].0;
             self.queue.push(time, Event::Stroke(stroke));
         }
-        self.begin();
+        self.start_server()?;
+        self.begin_life(0)?;
         while let Some((time, event)) = self.queue.pop() {
             if let Some(later) = self.deferred(time, event) {
                 self.queue.push(later, event);
@@ -184,7 +211,8 @@ impl World {
                 }
                 Event::Deliver { .. } | Event::Step { .. } => {}
                 Event::Stroke(stroke) => self.strike(stroke)?,
-                Event::Begin => self.begin_again(),
+                Event::Begin => self.begin_life(self.life.number + 1)?,
+                Event::Line(event) => self.take_line_event(event)?,
             }
             if self.is_done() {
                 return self.judge();
@@ -198,6 +226,7 @@ impl World {
         let (life, station) = match event {
             Event::Deliver { life, link } => (life, link.1),
             Event::Step { life, worker } => (life, self.plan.worker_at[worker]),
+            Event::Line(event) => self.line_event_of(event)?,
             Event::Stroke(_) | Event::Begin => return None,
         };
         let until = self.life.stations[station].frozen_until;
@@ -212,16 +241,63 @@ impl World {
         }
     }
 
-    fn begin_again(&mut self) {
-        let number = self.life.number + 1;
-        self.life = Life::new(number, &self.plan, &self.scripts);
-        self.tally.mark(Mark::TeamBeganAgain);
+    /// A team begins, from the newest line if there is one.
+    fn begin_life(&mut self, number: u64) -> Result<(), Violation> {
+        let Some(start) = self.gather()? else {
+            let again = self.pace.micros(AGAIN_US);
+            self.queue.push(self.now + again, Event::Begin);
+            return Ok(());
+        };
+        if number > 0 {
+            self.tally.mark(Mark::TeamBeganAgain);
+        }
+        if start.marks.is_some() {
+            let (line, phase) = (start.number, start.phase);
+            self.note(format_args!(
+                "the team goes on from line {line} in interval {phase}"
+            ));
+            self.tally.mark(Mark::WentOnFromLine);
+        }
+        self.life = Life::new(number, &self.plan, &self.scripts, start);
         self.begin();
+        Ok(())
+    }
+
+    fn take_line_event(&mut self, event: LineEvent) -> Result<(), Violation> {
+        match event {
+            LineEvent::Keep { life, station } if life == self.life.number => self.keep(station),
+            LineEvent::Keep { .. } => Ok(()),
+            LineEvent::Arrive { connection, side } => self.line_arrives(connection, side),
+            LineEvent::Ended { connection, side } => self.line_ended(connection, side),
+            LineEvent::Tick { process } => self.server_tick(process),
+            LineEvent::Job { process } => self.server_job(process),
+            LineEvent::StartServer => self.start_server(),
+        }
+    }
+
+    /// The life and the station that something happens to, if it does to a station.
+    fn line_event_of(&self, event: LineEvent) -> Option<(u64, usize)> {
+        match event {
+            LineEvent::Keep { life, station } => Some((life, station)),
+            LineEvent::Arrive {
+                connection,
+                side: Side::Keeper,
+            }
+            | LineEvent::Ended {
+                connection,
+                side: Side::Keeper,
+            } => {
+                let line = self.lines.as_ref()?.network.line(connection)?;
+                Some((line.life, line.station))
+            }
+            _ => None,
+        }
     }
 
     /// All members are dropped, with all that they know.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.life.has_ended = true;
+        self.end_keepers();
         self.network.clear();
         // What is under way is of the life before.
         self.life.number += 1;
@@ -238,7 +314,7 @@ impl World {
         self.trace.note(self.now, text);
     }
 
-    fn tell(&mut self, kind: Kind, text: fmt::Arguments<'_>) {
+    pub(super) fn tell(&mut self, kind: Kind, text: fmt::Arguments<'_>) {
         self.trace.tell(self.now, kind, text);
     }
 
@@ -266,15 +342,23 @@ impl World {
 
     /// Sends what a member wants to say, and sees whether its barrier has opened.
     pub(super) fn flush(&mut self, station: usize) -> Result<(), Violation> {
-        while let Some(Command::Tell(to, message)) = self.life.stations[station].member.poll() {
-            self.send((station, usize::from(to.0)), &message);
+        while let Some(command) = self.life.stations[station].member.poll() {
+            match command {
+                Command::Tell(to, message) => self.send((station, usize::from(to.0)), &message),
+                Command::Load(run) => self.load_of_line(station, run),
+                Command::Cut { cut, marks, .. } => self.begin_line(station, cut, marks),
+            }
         }
-        let interval = self.life.stations[station].member.interval().0 as usize;
+        let here = &self.life.stations[station];
+        if here.keeper.held_up.is_some() {
+            return Ok(());
+        }
+        let interval = self.life.start.phase + here.member.interval().0 as usize;
         let workers = self.life.workers.iter();
         let mut here = workers.filter(|worker| worker.station == station);
         match here.next() {
             Some(worker) if worker.interval < interval && worker.state != State::Done => {
-                self.leave_barrier(station, interval - 1)
+                self.open_barrier(station, interval - 1)
             }
             _ => Ok(()),
         }
@@ -360,12 +444,13 @@ impl World {
     fn hear_of_end(&mut self, station: usize) -> Result<(), Violation> {
         self.life.stations[station].is_told = true;
         if self.life.stations.iter().all(|station| station.is_told) {
+            self.bury_all()?;
             self.end();
         }
         Ok(())
     }
 
-    fn leave_barrier(&mut self, station: usize, interval: usize) -> Result<(), Violation> {
+    fn open_barrier(&mut self, station: usize, interval: usize) -> Result<(), Violation> {
         self.note(format_args!(
             "station {station} leaves the barrier of interval {interval}"
         ));
@@ -373,6 +458,20 @@ impl World {
         let brings = &self.scripts.brings[interval];
         let barriers = &self.life.oracles.barriers;
         barriers.left(station, interval, brings, &brought)?;
+        let is_last = interval + 1 == self.scripts.brings.len();
+        if self.holds_up(station, is_last) {
+            self.life.stations[station].keeper.held_up = Some(interval);
+            return Ok(());
+        }
+        self.leave_barrier(station, interval)
+    }
+
+    /// Workers of a station go on behind a barrier.
+    pub(super) fn leave_barrier(
+        &mut self,
+        station: usize,
+        interval: usize,
+    ) -> Result<(), Violation> {
         let is_last = interval + 1 == self.scripts.brings.len();
         for worker in 0..self.life.workers.len() {
             if self.life.workers[worker].station != station {
@@ -392,7 +491,7 @@ impl World {
         Ok(())
     }
 
-    fn look_at_copies(&self) -> Result<(), Violation> {
+    pub(super) fn look_at_copies(&self) -> Result<(), Violation> {
         let accesses: Vec<_> = self
             .life
             .stations
@@ -450,7 +549,11 @@ impl World {
         let text = format_args!("{} at station {station}", stroke.name());
         self.tell(Kind::Fault { stroke: number }, text);
         match stroke {
+            Stroke::Part => self.end(),
+            Stroke::KillServer => self.kill_server(),
+            Stroke::BreakLine => self.break_line(station),
             Stroke::Kill => {
+                self.bury(station)?;
                 self.tell(
                     Kind::Ended(Lane::Station(station)),
                     format_args!(", killed"),
@@ -489,6 +592,7 @@ impl World {
             "station {station} hears from {from}: {what}: {answer:?}"
         ));
         refusals::forged(from, what, &answer)?;
+        self.bury_all()?;
         self.end();
         Ok(())
     }

@@ -11,8 +11,9 @@ use crate::oracle::{Violation, demand};
 pub(in super::super) struct Barriers(Vec<usize>);
 
 impl Barriers {
-    pub(in super::super) fn new(workers: usize) -> Self {
-        Self(vec![0; workers])
+    /// Of a team that begins behind so many barriers.
+    pub(in super::super) fn new(workers: usize, passed: usize) -> Self {
+        Self(vec![passed; workers])
     }
 
     /// Answers whether all have come as often.
@@ -57,7 +58,7 @@ mod tests {
 
     #[test]
     fn all_come_before_one_leaves() {
-        let mut barriers = Barriers::new(2);
+        let mut barriers = Barriers::new(2, 0);
         assert!(!barriers.arrived(0));
         assert!(barriers.left(0, 0, &[None], &[]).is_err());
         assert!(barriers.arrived(1));

@@ -11,12 +11,21 @@ use plurix_wire::SyncId;
 use crate::oracle::{Violation, demand};
 
 /// What each addition found, and added.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in super::super) struct Counters(BTreeMap<SyncId, Vec<(u64, u64)>>);
 
 impl Counters {
     pub(in super::super) fn added(&mut self, counter: SyncId, before: u64, value: u64) {
         self.0.entry(counter).or_default().push((before, value));
+    }
+
+    /// What each has come to.
+    pub(in super::super) fn sums(&self) -> BTreeMap<SyncId, u64> {
+        let sum = |additions: &Vec<(u64, u64)>| additions.iter().map(|(_, value)| value).sum();
+        let counters = self.0.iter();
+        counters
+            .map(|(counter, additions)| (*counter, sum(additions)))
+            .collect()
     }
 
     /// All additions have been answered.

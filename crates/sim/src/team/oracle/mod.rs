@@ -4,6 +4,7 @@
 pub(super) mod barriers;
 pub(super) mod copies;
 pub(super) mod counters;
+pub(super) mod lines;
 pub(super) mod locks;
 pub(super) mod planted;
 pub(super) mod progress;
@@ -11,8 +12,13 @@ pub(super) mod refusals;
 pub(super) mod results;
 pub(super) mod values;
 
+use std::collections::BTreeMap;
+
+use plurix_wire::SyncId;
+
 use barriers::Barriers;
 use counters::Counters;
+use lines::{Snapshot, Start};
 use locks::Locks;
 use planted::PlantedRaces;
 use values::Values;
@@ -24,17 +30,30 @@ pub(super) struct Oracles {
     pub(super) locks: Locks,
     pub(super) barriers: Barriers,
     pub(super) counters: Counters,
+    /// How high flags are.
+    pub(super) flags: BTreeMap<SyncId, u64>,
     pub(super) planted: PlantedRaces,
 }
 
 impl Oracles {
-    pub(super) fn new(planted: PlantedRaces, workers: usize) -> Self {
+    /// The oracles of a team that begins from `start`.
+    pub(super) fn new(planted: PlantedRaces, workers: usize, start: &Start) -> Self {
         Self {
-            values: Values::default(),
+            values: start.snapshot.values.clone(),
             locks: Locks::default(),
-            barriers: Barriers::new(workers),
-            counters: Counters::default(),
+            barriers: Barriers::new(workers, start.phase),
+            counters: start.snapshot.counters.clone(),
+            flags: start.snapshot.flags.clone(),
             planted,
+        }
+    }
+
+    /// What they know at a barrier that all have come to.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            values: self.values.clone(),
+            counters: self.counters.clone(),
+            flags: self.flags.clone(),
         }
     }
 }

@@ -10,11 +10,13 @@
 
 use std::collections::BTreeMap;
 
+use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber};
+
 use super::super::script::Spot;
 use crate::oracle::{Violation, demand};
 
 /// One memory for all.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in super::super) struct Values(BTreeMap<Spot, u8>);
 
 impl Values {
@@ -37,6 +39,16 @@ impl Values {
         Ok(())
     }
 
+    /// All of a page.
+    pub(in super::super) fn page(&self, page: PageNumber) -> PageBytes {
+        let spot = |at| Spot { page, at };
+        let mut bytes = [0; PAGE_BYTES];
+        for (spot, value) in self.0.range(spot(0)..=spot(u16::MAX)) {
+            bytes[usize::from(spot.at)] = *value;
+        }
+        bytes
+    }
+
     pub(in super::super) fn at(&self, spot: Spot) -> u8 {
         self.0.get(&spot).copied().unwrap_or(0)
     }
@@ -45,7 +57,6 @@ impl Values {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plurix_wire::PageNumber;
 
     #[test]
     fn a_load_finds_the_last_store() {

@@ -1,0 +1,105 @@
+//! Recovery lines of a team in the simulation: a page server that keeps them, keepers at the stations that
+//! hand over their parts, and the connections between these.
+//!
+//! ```text
+//!   member --Cut, Load--> Keeper --Offer, Pages, Complete--> network --> Server: Leader, log, disk
+//!          <--collect, loaded--- <--Taken, Refused, Pages--- network <--
+//!                                                       oracle: is each line the barrier that it says?
+//! ```
+//!
+//! The keeper here does what the thread of the library does, with the same decisions; what is left out is
+//! how long its sockets take. Sessions of stations are not simulated: they join when a team is formed, and
+//! whoever was killed is dropped before the next one is.
+
+mod disk;
+mod form;
+mod keeper;
+mod network;
+pub(super) mod plan;
+mod server;
+
+use plurix_protocol::ConnectionId;
+use plurix_wire::{Generation, Incarnation, TeamId};
+
+pub(super) use keeper::Keeper;
+use network::LineNetwork;
+pub(super) use network::Side;
+use plan::LinePlan;
+use server::Server;
+
+use super::oracle::lines::LineModel;
+use crate::random::{Purpose, Random};
+
+/// The only team there is.
+const TEAM: TeamId = TeamId(1);
+const GENERATION: Generation = Generation(0);
+
+/// What will happen to a keeper or to the page server. Those of a life, or of a server's process, that has
+/// ended change nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LineEvent {
+    /// A keeper looks what there is to be done.
+    Keep {
+        life: u64,
+        station: usize,
+    },
+    /// The next message of a connection reaches its end.
+    Arrive {
+        connection: u64,
+        side: Side,
+    },
+    /// One end of a connection learns that it has ended.
+    Ended {
+        connection: u64,
+        side: Side,
+    },
+    /// A timer of the page server.
+    Tick {
+        process: u64,
+    },
+    /// Its disk has done a piece of work.
+    Job {
+        process: u64,
+    },
+    StartServer,
+}
+
+/// All of it.
+pub(super) struct Lines {
+    pub(super) plan: LinePlan,
+    pub(super) network: LineNetwork,
+    server: Server,
+    /// Who the stations are.
+    members: Vec<Member>,
+    /// How many sessions there were.
+    sessions: u64,
+    /// Times that nobody's decisions depend on.
+    pace: Random,
+    pub(super) model: LineModel,
+}
+
+/// A station, as the page server knows it.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    /// None if its process has ended, and no other has begun.
+    life: Option<Incarnation>,
+    session: ConnectionId,
+}
+
+impl Lines {
+    pub(super) fn new(seed: u64, plan: LinePlan, stations: usize) -> Self {
+        let member = Member {
+            life: None,
+            session: ConnectionId(0),
+        };
+        Self {
+            network: LineNetwork::new(seed, plan.weather.clone()),
+            server: Server::new(),
+            members: vec![member; stations],
+            sessions: 0,
+            pace: Random::new(seed, Purpose::Team(6)),
+            model: LineModel::default(),
+            plan,
+        }
+    }
+}
