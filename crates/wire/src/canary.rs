@@ -124,11 +124,26 @@ canaries! {
     ForgetReader = "forget-reader", one in 20;
     /// A home answers a fetch of an interval that has not begun there.
     ServeEarly = "serve-early", one in 2;
+    /// A page that a recovery line has yet to collect changes, and is not copied before.
+    ForgetLineCopy = "forget-line-copy", one in 5;
+    /// What others change behind a barrier is in the line that is cut there.
+    CutLate = "cut-late", one in 1;
+    /// A page that has moved here is not among those that have changed since the last line.
+    ForgetMoved = "forget-moved", one in 5;
+    /// A station comes to a barrier while a flag that it has raised is still on its way.
+    LateFlag = "late-flag", one in 1;
+    /// Parts of a team that has ended are taken as a line, although another one has begun.
+    OldFormation = "old-formation", one in 1;
+    /// Pages that changed since one line are added to another one.
+    OtherBasis = "other-basis", one in 1;
+    /// The leader forgets which line was given up, so that others wait for its missing part.
+    ForgetGivenUp = "forget-given-up", one in 1;
+    /// A checkpoint made of the log alone says that it has a recovery line.
+    LineFromLog = "line-from-log", one in 1;
 }
 
 impl Canary {
-    /// Whether it breaks what stations of one team have of each other, not what they have of a page
-    /// server.
+    /// Whether it breaks what stations of one team have of each other, or their recovery lines.
     #[must_use]
     pub const fn is_of_teams(self) -> bool {
         matches!(
@@ -142,6 +157,14 @@ impl Canary {
                 | Self::StaleHome
                 | Self::ForgetReader
                 | Self::ServeEarly
+                | Self::ForgetLineCopy
+                | Self::CutLate
+                | Self::ForgetMoved
+                | Self::LateFlag
+                | Self::OldFormation
+                | Self::OtherBasis
+                | Self::ForgetGivenUp
+                | Self::LineFromLog
         )
     }
 

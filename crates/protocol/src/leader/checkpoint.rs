@@ -19,6 +19,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::ToStation;
 use plurix_wire::record::Stamp;
 use plurix_wire::{CommitNumber, PageBytes, PageNumber};
@@ -217,7 +218,8 @@ impl Leader {
         if wanted || is_due {
             let strategy = scheduled.map(|settings| settings.strategy);
             // What a recovery line wrote is not in the log.
-            let in_log = self.recovery_lines.last() <= self.checkpointing.durable.number;
+            let in_log = self.recovery_lines.last() <= self.checkpointing.durable.number
+                || canary::strikes(Canary::LineFromLog);
             let strategy = strategy.filter(|strategy| *strategy != Strategy::Log || in_log);
             let strategy = strategy.unwrap_or_default();
             let spread = match scheduled {

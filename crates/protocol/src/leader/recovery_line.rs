@@ -23,6 +23,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::peer::{Pages, SERVED_PAGES_MAX, TEAM_MAX};
 use plurix_wire::message::recovery_line::{
     Basis, LINE_STATE_BYTES_MAX, LineAnswer, LineRefusal, LineRequest, Offer, RecoveryLine,
@@ -117,12 +118,15 @@ impl RecoveryLines {
     /// Whether an offer is not of a formation that has ended, as far as is known.
     fn is_current(&self, offer: &Offer) -> bool {
         let formation = self.formations.get(&offer.team);
+        let formation = formation.filter(|_| !canary::strikes(Canary::OldFormation));
         formation.is_none_or(|formation| *formation == offer.formation)
     }
 
     fn is_given_up(&self, offer: &Offer) -> bool {
         let given_up = self.given_up.get(&offer.team);
-        given_up.is_some_and(|(formation, cut)| *formation == offer.formation && offer.cut <= *cut)
+        let covers =
+            |given_up: &(u64, u32)| given_up.0 == offer.formation && offer.cut <= given_up.1;
+        given_up.is_some_and(covers) && !canary::strikes(Canary::ForgetGivenUp)
     }
 
     fn give_up(&mut self, team: TeamId, (formation, cut): (u64, u32)) {
@@ -215,7 +219,9 @@ impl Leader {
 
     /// A team begins. Nothing that was handed over before is taken any more.
     fn begin_formation(&mut self, connection: ConnectionId, team: TeamId) {
-        self.abandon(team);
+        if !canary::strikes(Canary::OldFormation) {
+            self.abandon(team);
+        }
         let lines = &mut self.recovery_lines;
         lines.asked = lines.asked.wrapping_add(1);
         let formation = self.term.0 << 32 | u64::from(lines.asked);
@@ -301,7 +307,7 @@ impl Leader {
             Basis::Changed(line) => line == newest,
             Basis::All(line) => line <= newest,
         };
-        if !fits {
+        if !fits && !canary::strikes(Canary::OtherBasis) {
             return Err(LineRefusal::OtherLine(newest));
         }
         let forming = self.recovery_lines.forming.get(&offer.team);

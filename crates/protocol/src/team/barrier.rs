@@ -64,7 +64,8 @@ impl Member {
     /// Arrives, once nothing that was asked for is under way: so no answer is of another interval than
     /// its question. Flags that were raised are so at the coordinator before: they belong to the cut.
     pub(super) fn try_arrive(&mut self, view: &mut impl View) {
-        if self.asked > 0 || !self.flags.raising.is_empty() {
+        let is_raising = !self.flags.raising.is_empty() && !canary::strikes(Canary::LateFlag);
+        if self.asked > 0 || is_raising {
             return;
         }
         let Place::Coming(brings, boundary) = &mut self.barrier.place else {
@@ -190,7 +191,9 @@ impl Member {
                     State::Clean if is_mine => {
                         entry.state = State::Shared;
                         // Whoever had it tells nothing of it any more.
-                        self.lines.changes(page);
+                        if !canary::strikes(Canary::ForgetMoved) {
+                            self.lines.changes(page);
+                        }
                     }
                     state if is_mine != state.is_home() => {
                         // Neither can be: it goes to who has the only copy, from who had it before.

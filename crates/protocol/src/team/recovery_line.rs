@@ -19,6 +19,7 @@
 
 use std::collections::VecDeque;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Changes, Cut, Pages, SERVED_PAGES_MAX};
 use plurix_wire::message::recovery_line::{Basis, Marks};
@@ -112,7 +113,7 @@ impl Member {
         let pending = pages
             .iter()
             .copied()
-            .filter(|page| lines.pending.remove(*page));
+            .filter(|page| !canary::strikes(Canary::ForgetLineCopy) && lines.pending.remove(*page));
         lines.saved.extend(copies(pending, view));
         pages.iter().for_each(|page| lines.changes(*page));
     }
