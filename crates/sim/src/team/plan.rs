@@ -120,6 +120,7 @@ impl Plan {
     fn with_lines(mut self, seed: u64) -> Self {
         // In the end all is read, and nobody goes on from there.
         if let Some((lines, strokes)) = LinePlan::of(seed, self.intervals, &self.weather) {
+            self.intervals = lines.phase_ends.len();
             self.lines = Some(lines);
             self.strokes.extend(strokes);
             self.strokes.sort_by_key(|(time, _)| *time);

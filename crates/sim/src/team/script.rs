@@ -164,6 +164,8 @@ struct Writer<'a> {
     announcements: Vec<(Spot, Spot, SyncId)>,
     /// Told in this interval: where, by which flag, by whom.
     flags: Vec<(Spot, SyncId, usize)>,
+    /// The same, of the intervals before.
+    raised: Vec<(Spot, SyncId, usize)>,
 }
 
 impl<'a> Writer<'a> {
@@ -182,6 +184,7 @@ impl<'a> Writer<'a> {
             },
             announcements: Vec::new(),
             flags: Vec::new(),
+            raised: Vec::new(),
         }
     }
 
@@ -192,7 +195,7 @@ impl<'a> Writer<'a> {
         for interval in 0..self.plan.intervals {
             self.share_out();
             self.announcements.clear();
-            self.flags.clear();
+            self.raised.append(&mut self.flags);
             for worker in 0..self.plan.worker_at.len() {
                 let steps = self.interval(interval, worker);
                 self.scripts.steps[worker].push(steps);
@@ -415,10 +418,12 @@ impl<'a> Writer<'a> {
     /// Waits for a flag. Its worker comes before this one or is this one, so that none wait for each
     /// other.
     fn wait(&mut self, steps: &mut Vec<Step>) {
-        if self.flags.is_empty() {
+        let is_old = self.flags.is_empty() || self.random.chance(20);
+        let flags = if is_old { &self.raised } else { &self.flags };
+        if flags.is_empty() {
             return;
         }
-        let (spot, flag, worker) = self.random.pick(&self.flags);
+        let (spot, flag, worker) = self.random.pick(flags);
         steps.extend([Step::Await(flag, worker), Step::Load(spot)]);
     }
 

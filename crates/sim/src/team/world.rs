@@ -42,9 +42,17 @@ const WAKE_NS: std::ops::Range<u64> = 100..3_000;
 /// One thing that will happen. What happens to a team that has ended changes nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
-    Deliver { life: u64, link: Link },
-    Step { life: u64, worker: usize },
+    Deliver {
+        life: u64,
+        link: Link,
+    },
+    Step {
+        life: u64,
+        worker: usize,
+    },
     Stroke(usize),
+    /// Something breaks because keepers have sent so many messages.
+    Trigger(Stroke),
     Begin,
     Line(LineEvent),
 }
@@ -210,7 +218,8 @@ impl World {
                     }
                 }
                 Event::Deliver { .. } | Event::Step { .. } => {}
-                Event::Stroke(stroke) => self.strike(stroke)?,
+                Event::Stroke(stroke) => self.strike(self.plan.strokes[stroke].1)?,
+                Event::Trigger(stroke) => self.strike(stroke)?,
                 Event::Begin => self.begin_life(self.life.number + 1)?,
                 Event::Line(event) => self.take_line_event(event)?,
             }
@@ -227,7 +236,7 @@ impl World {
             Event::Deliver { life, link } => (life, link.1),
             Event::Step { life, worker } => (life, self.plan.worker_at[worker]),
             Event::Line(event) => self.line_event_of(event)?,
-            Event::Stroke(_) | Event::Begin => return None,
+            Event::Stroke(_) | Event::Trigger(_) | Event::Begin => return None,
         };
         let until = self.life.stations[station].frozen_until;
         (life == self.life.number && until > time).then_some(until)
@@ -535,8 +544,7 @@ impl World {
     }
 
     /// Something breaks, if there is a team.
-    fn strike(&mut self, index: usize) -> Result<(), Violation> {
-        let stroke = self.plan.strokes[index].1;
+    fn strike(&mut self, stroke: Stroke) -> Result<(), Violation> {
         let number = self.strokes;
         self.strokes += 1;
         let is_idle = self.life.has_ended || self.life.given_up.is_some();

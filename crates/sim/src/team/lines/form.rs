@@ -142,8 +142,8 @@ impl World {
             if !lines.network.line(connection).is_some_and(is_its) {
                 continue;
             }
+            lines.network.break_down(connection);
             for side in [Side::Server, Side::Keeper] {
-                lines.network.lose(connection, side);
                 let delay = lines.pace.micros(lines.plan.weather.delay_us.clone());
                 let event = LineEvent::Ended { connection, side };
                 self.queue.push(now + delay, event.into());

@@ -19,12 +19,15 @@ use crate::brief::{Brief, Told as _};
 use crate::oracle::{Violation, demand};
 use crate::tally::Mark;
 use crate::team::World;
+use crate::team::world::Event;
 use crate::trace::{Class, Kind, Lane};
 
 /// Until a keeper looks again, in nanoseconds,
 const LOOK_NS: std::ops::Range<u64> = 100..20_000;
 /// and until it tries again to reach the page server.
 const PAUSE: Span = Span::from_micros(500);
+/// What breaks a while behind a message does so after so long, in microseconds.
+const LATER_US: std::ops::Range<u64> = 500..30_000;
 
 /// What a station knows of lines, and its keeper.
 #[derive(Debug)]
@@ -258,13 +261,8 @@ impl World {
         let Some(line) = lines.network.line(connection) else {
             return;
         };
-        let other = if to == Side::Server {
-            Side::Keeper
-        } else {
-            Side::Server
-        };
         // What is sent to an end that has closed gets lost.
-        if !lines.network.is_open(connection, other) || !lines.network.is_open(connection, to) {
+        if !lines.network.carries(connection) {
             return;
         }
         self.trace.bytes(&bytes);
@@ -287,6 +285,25 @@ impl World {
             side: to,
         };
         self.queue.push(arrival, event.into());
+        if to == Side::Server {
+            self.pull_triggers();
+        }
+    }
+
+    /// A keeper has sent one more message: something may break soon.
+    fn pull_triggers(&mut self) {
+        let Some(lines) = &mut self.lines else { return };
+        lines.sent += 1;
+        let sent = lines.sent;
+        let due = lines.plan.triggers.partition_point(|it| it.0 <= sent);
+        for (_, stroke) in lines.plan.triggers.drain(..due) {
+            // At once, or when the line is taken.
+            let span = match lines.pace.chance(60) {
+                true => lines.pace.micros(lines.plan.weather.delay_us.clone()),
+                false => lines.pace.micros(LATER_US),
+            };
+            self.queue.push(self.now + span, Event::Trigger(stroke));
+        }
     }
 
     /// Takes some more pages of the part; answers whether there may be more to do.

@@ -76,6 +76,8 @@ pub(super) struct Lines {
     /// Times that nobody's decisions depend on.
     pace: Random,
     pub(super) model: LineModel,
+    /// Messages of keepers so far.
+    sent: u64,
 }
 
 /// A station, as the page server knows it.
@@ -99,6 +101,7 @@ impl Lines {
             sessions: 0,
             pace: Random::new(seed, Purpose::Team(6)),
             model: LineModel::default(),
+            sent: 0,
             plan,
         }
     }

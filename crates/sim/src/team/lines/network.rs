@@ -23,6 +23,8 @@ pub(in crate::team) struct Line {
     pub(in crate::team) life: u64,
     pub(in crate::team) station: usize,
     is_open: [bool; 2],
+    /// It carries nothing more, whoever has noticed.
+    is_broken: bool,
     /// The cut of which a part was last offered on it.
     pub(super) offered: Option<u32>,
 }
@@ -49,6 +51,7 @@ impl LineNetwork {
             life,
             station,
             is_open: [true; 2],
+            is_broken: false,
             offered: None,
         };
         self.lines.insert(self.count, line);
@@ -69,6 +72,21 @@ impl LineNetwork {
     pub(super) fn is_open(&self, connection: u64, side: Side) -> bool {
         let line = self.lines.get(&connection);
         line.is_some_and(|line| line.is_open[side as usize])
+    }
+
+    /// Whether what is sent has a chance to arrive.
+    pub(super) fn carries(&self, connection: u64) -> bool {
+        let line = self.lines.get(&connection);
+        line.is_some_and(|line| line.is_open == [true; 2] && !line.is_broken)
+    }
+
+    /// Loses all that is under way, and all that is sent from now on.
+    pub(super) fn break_down(&mut self, connection: u64) {
+        self.lose(connection, Side::Server);
+        self.lose(connection, Side::Keeper);
+        if let Some(line) = self.lines.get_mut(&connection) {
+            line.is_broken = true;
+        }
     }
 
     /// Connections of which this end is open.

@@ -31,6 +31,8 @@ pub(in crate::team) struct LinePlan {
     /// How many of a hundred messages find no room in the log.
     pub(super) full_percent: u64,
     pub(super) weather: Weather,
+    /// What breaks when keepers have sent so many messages, ascending.
+    pub(super) triggers: Vec<(u64, Stroke)>,
 }
 
 impl LinePlan {
@@ -46,6 +48,7 @@ impl LinePlan {
             return None;
         }
         let ends_percent = random.pick(&[50, 100, 100]);
+        let barriers = barriers + random.pick(&[0, 2, 6]);
         let checkpoint = random.chance(75).then(|| CheckpointSettings {
             strategy: random.pick(&[Strategy::NonBlocking, Strategy::NonBlocking, Strategy::Log]),
             every: Span::from_micros(random.log_within(50..50_000)),
@@ -66,10 +69,22 @@ impl LinePlan {
                 delay_us: random.pick(&[(1, 5), (5, 100), (50, 2_000)]).into_range(),
                 ..weather.clone()
             },
+            triggers: triggers(random),
         };
         Some((plan, strokes(random)))
     }
 }
+
+const KINDS: [Stroke; 8] = [
+    Stroke::Kill,
+    Stroke::Kill,
+    Stroke::KillServer,
+    Stroke::KillServer,
+    Stroke::BreakLine,
+    Stroke::BreakLine,
+    Stroke::Part,
+    Stroke::Part,
+];
 
 trait IntoRange {
     fn into_range(self) -> Range<u64>;
@@ -82,18 +97,19 @@ impl IntoRange for (u64, u64) {
 }
 
 fn strokes(random: &mut Random) -> Vec<(Time, Stroke)> {
-    let most = random.pick(&[0, 1, 2, 4, 8]);
-    let kinds = [
-        Stroke::Kill,
-        Stroke::Kill,
-        Stroke::KillServer,
-        Stroke::BreakLine,
-        Stroke::BreakLine,
-        Stroke::Part,
-    ];
+    let most = random.pick(&[0, 1, 2, 4]);
     let stroke = |random: &mut Random| {
-        let time = Time(Span::from_micros(random.log_within(50..60_000)).0);
-        (time, random.pick(&kinds))
+        let time = Time(Span::from_micros(random.log_within(1_000..400_000)).0);
+        (time, random.pick(&KINDS))
     };
     (0..most).map(|_| stroke(random)).collect()
+}
+
+/// Most of what can go wrong does so while a line is being handed over.
+fn triggers(random: &mut Random) -> Vec<(u64, Stroke)> {
+    let most = random.pick(&[0, 1, 3, 8]);
+    let trigger = |random: &mut Random| (random.log_within(1..150), random.pick(&KINDS));
+    let mut triggers: Vec<_> = (0..most).map(|_| trigger(random)).collect();
+    triggers.sort_by_key(|(messages, _)| *messages);
+    triggers
 }
