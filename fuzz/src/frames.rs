@@ -11,7 +11,9 @@ use plurix_wire::handshake::{
 use plurix_wire::message::peer::{
     Acknowledgement, Arrive, Changes, Cut, Home, Introduction, Pages, Release, ToPeer, Written,
 };
-use plurix_wire::message::recovery_line::Basis;
+use plurix_wire::message::recovery_line::{
+    Basis, LineAnswer, LineRefusal, LineRequest, Offer, RecoveryLine,
+};
 use plurix_wire::message::{
     Batch, Commit, CommitRefusal, Content, Delta, Item, Join, Lines, Member, Page, PageLines,
     PageRun, Request, Resume, SessionRefusal, StationStatus, Status, ToLeader, ToStation,
@@ -19,7 +21,7 @@ use plurix_wire::message::{
 };
 use plurix_wire::{
     ClusterId, CommitNumber, CommitSequence, Generation, Incarnation, Interval, LineMask,
-    PAGE_BYTES, PageNumber, Rank, StationId, StreamSequence, SyncId, Term,
+    PAGE_BYTES, PageNumber, Rank, StationId, StreamSequence, SyncId, TeamId, Term,
 };
 use serde::de::DeserializeOwned;
 
@@ -127,6 +129,30 @@ fn request(request: Request) -> ToLeader {
     }
 }
 
+const OFFER: Offer = Offer {
+    team: TeamId(64),
+    formation: 1 << 32 | 1,
+    cut: 3,
+    basis: Basis::Changed(CommitNumber(300)),
+    rank: Rank(1),
+    size: 4,
+};
+
+fn line_request(request: LineRequest) -> ToLeader {
+    ToLeader::RecoveryLine {
+        incarnation: LIFE,
+        generation: Generation(1),
+        request,
+    }
+}
+
+fn line_pages(bytes: Bytes) -> Pages {
+    Pages {
+        run: run(3, 1),
+        bytes,
+    }
+}
+
 pub(crate) fn to_leader_seeds() -> Seeds {
     bodies([
         ("join", ToLeader::Join(Join::default())),
@@ -168,6 +194,25 @@ pub(crate) fn to_leader_seeds() -> Seeds {
                 snapshot: CommitNumber(300),
             }),
         ),
+        ("line-ask", line_request(LineRequest::Ask(TeamId(64)))),
+        (
+            "line-load",
+            line_request(LineRequest::Load {
+                team: TeamId(64),
+                line: CommitNumber(300),
+                run: run(3, 4),
+            }),
+        ),
+        ("line-offer", line_request(LineRequest::Offer(OFFER))),
+        (
+            "line-pages",
+            line_request(LineRequest::Pages(line_pages(vec![7; PAGE_BYTES].into()))),
+        ),
+        (
+            "line-complete",
+            line_request(LineRequest::Complete { state: vec![7; 20] }),
+        ),
+        ("line-withdraw", line_request(LineRequest::Withdraw(OFFER))),
         (
             "drop",
             request(Request::Drop {
@@ -196,6 +241,36 @@ pub(crate) fn to_station_seeds() -> Seeds {
         observer: false,
     };
     bodies([
+        (
+            "line-newest",
+            ToStation::RecoveryLine(LineAnswer::Newest {
+                formation: 1 << 32 | 1,
+                line: Some(RecoveryLine {
+                    number: CommitNumber(300),
+                    state: vec![7; 20],
+                }),
+            }),
+        ),
+        (
+            "line-served",
+            ToStation::RecoveryLine(LineAnswer::Pages(line_pages(vec![7; PAGE_BYTES].into()))),
+        ),
+        (
+            "line-zero",
+            ToStation::RecoveryLine(LineAnswer::Pages(line_pages(Bytes::new()))),
+        ),
+        (
+            "line-taken",
+            ToStation::RecoveryLine(LineAnswer::Taken(CommitNumber(300))),
+        ),
+        (
+            "line-refused",
+            ToStation::RecoveryLine(LineAnswer::Refused(LineRefusal::Abandoned)),
+        ),
+        (
+            "line-lost",
+            ToStation::RecoveryLine(LineAnswer::Lost(LineRefusal::OtherLine(CommitNumber(4)))),
+        ),
         (
             "welcome",
             ToStation::Welcome(Welcome {

@@ -4,6 +4,7 @@
 //! batch, reports the room of the log, and names no connection that was closed. Whatever happens,
 //! the log must be a history that could have been, and nothing may be told that is not in it.
 
+mod lines;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,8 @@ use crate::input::Input;
 use told::{History, Link};
 
 const PAGES: u32 = 12;
+/// Pages behind these, which recovery lines write and no station has.
+const WEAK: u32 = 4;
 const TERM: Term = Term(3);
 const STEPS_MAX: usize = 150;
 const CONNECTIONS_MAX: usize = 5;
@@ -31,6 +34,8 @@ const CONNECTIONS_MAX: usize = 5;
 const REPEAT_MAX: usize = 300;
 /// More batches than this at one moment mean that the leader never comes to rest.
 const BATCHES_MAX: usize = 5_000;
+/// What the record of a recovery line takes in the log.
+const LINE_RECORD_BYTES: u64 = plurix_wire::record::HEADER_BYTES as u64 + 8;
 /// What an item costs beside its bytes.
 const ITEM_BYTES: usize = 64;
 /// No write set of this target is longer.
@@ -65,6 +70,8 @@ struct World {
     ended: Vec<(u64, Member)>,
     /// Every life there ever was.
     lives: Vec<Incarnation>,
+    /// How the leader has named a team last.
+    formation: u64,
     /// The commit that is being asked for.
     asked: Option<(CommitId, Commit)>,
     /// What the sync under way covers.
@@ -86,7 +93,7 @@ impl World {
             answer_bytes_max: [1 << 14, 1024][input.below(2)],
             batch_bytes: [1 << 16, 1, 600][input.below(3)],
             outcomes_max: 1 + input.below(3),
-            ..Settings::new(u64::from(PAGES) * PAGE_BYTES as u64, durability)
+            ..Settings::new(u64::from(PAGES + WEAK) * PAGE_BYTES as u64, durability)
         };
         let mut leader = Leader::new(settings.clone());
         leader.start(Time(0), TERM, None);
@@ -102,6 +109,7 @@ impl World {
             living: BTreeMap::new(),
             ended: Vec::new(),
             lives: Vec::new(),
+            formation: 0,
             asked: None,
             syncing: None,
             durable: CommitNumber(0),
@@ -112,7 +120,7 @@ impl World {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.below(14) {
+        match input.below(17) {
             0 => {
                 self.connections += 1;
                 let id = ConnectionId(self.connections);
@@ -149,7 +157,8 @@ impl World {
                     }
                 }
             }
-            _ => self.ask_status(input),
+            13 => self.ask_status(input),
+            _ => self.say(input, Self::line),
         }
         if !input.rarely(4) {
             self.flush();
@@ -264,7 +273,7 @@ impl World {
                 count: input.near(u64::from(count)) as u32,
             };
             first += count;
-            run
+            strong(run)
         });
         runs.collect()
     }
@@ -273,10 +282,10 @@ impl World {
         let request = match input.below(10) {
             0..=3 => Request::Commit(self.commit(input, link)),
             4..=6 => Request::Fetch {
-                run: PageRun {
+                run: strong(PageRun {
                     first: PageNumber(input.below(PAGES as usize) as u32),
                     count: input.near(1) as u32,
-                },
+                }),
                 snapshot: CommitNumber(input.near(self.history.logged)),
             },
             7 => Request::Drop {
@@ -308,7 +317,11 @@ impl World {
         });
         let reads = reads.collect();
         let sequence = input.near(link.sequence.saturating_add(1));
-        let pages = PAGES + u32::from(input.rarely(16));
+        let pages = if input.rarely(16) {
+            PAGES + WEAK + 1
+        } else {
+            PAGES
+        };
         Commit {
             sequence: CommitSequence(sequence),
             acknowledged: CommitSequence(input.near(sequence.saturating_sub(1))),
@@ -396,7 +409,14 @@ impl World {
                 assert_eq!(stamp.generation, self.generation.next());
                 self.generation = stamp.generation;
             }
-            Body::RecoveryLine(team) => unreachable!("nobody hands over a line of {team}"),
+            Body::RecoveryLine(_) => {
+                assert!(self.room >= LINE_RECORD_BYTES, "nor a line without room");
+                self.room -= LINE_RECORD_BYTES;
+                self.history.line(stamp.number);
+                if self.settings.durability == Durability::Memory {
+                    self.history.logged = stamp.number.0;
+                }
+            }
             Body::Term | Body::Clean => {}
         }
         assert!(record.stamp.number.0 == self.history.newest());
@@ -433,8 +453,8 @@ impl World {
             ToStation::Refused(_)
             | ToStation::Status(_)
             | ToStation::Stopping
-            | ToStation::Checkpointed(_)
-            | ToStation::RecoveryLine(_) => {}
+            | ToStation::Checkpointed(_) => {}
+            ToStation::RecoveryLine(answer) => self.hear_of_line(answer),
         }
     }
 
@@ -504,6 +524,16 @@ impl World {
     }
 }
 
+/// A run without weak pages: those that would have some begin beyond the heap, or end before them.
+fn strong(run: PageRun) -> PageRun {
+    let end = u64::from(run.first.0) + u64::from(run.count);
+    match run.first.0 {
+        _ if end <= u64::from(PAGES) || end > u64::from(PAGES + WEAK) => run,
+        first if first >= PAGES => PageRun::new(PageNumber(first + WEAK), run.count),
+        first => PageRun::new(run.first, PAGES - first),
+    }
+}
+
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     // Settings, then steps: connect, join, and requests.
     let begin = |settings: u8| vec![settings, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1];
@@ -512,5 +542,16 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         (0..8u8).for_each(|n| bytes.extend([3, 0, n % 10, 0, 1, 0, n, 1, 0, 2, n, 9, 0, 0, 1]));
         bytes
     };
-    vec![("memory", busy(0)), ("durable", busy(1))]
+    // A team of one, whose lines are whole as soon as its part is.
+    let lines = |settings: u8| {
+        let mut bytes = begin(settings);
+        (0..40u8).for_each(|n| bytes.extend([14, 0, 0, 0, n % 8, 0, 0, n % 5, 0, 0, 0, 0]));
+        bytes
+    };
+    vec![
+        ("memory", busy(0)),
+        ("durable", busy(1)),
+        ("lines", lines(0)),
+        ("lines-durable", lines(1)),
+    ]
 }

@@ -7,7 +7,7 @@ use plurix_protocol::team::{Access, Boundary, Command, Member, Placement, Region
 use plurix_wire::diff::DiffsBuilder;
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Arrive, Changes, Cut, Home, Pages, Release, ToPeer, Written};
-use plurix_wire::message::recovery_line::Basis;
+use plurix_wire::message::recovery_line::{Basis, Marks};
 use plurix_wire::{CommitNumber, Interval, LINE_BYTES, PAGE_BYTES, PageNumber, Rank, SyncId};
 
 use crate::input::Input;
@@ -30,6 +30,10 @@ struct Scene<'a> {
     /// Locks that its program has.
     locked: Vec<SyncId>,
     is_at_barrier: bool,
+    /// Asked of a recovery line.
+    loads: Vec<PageRun>,
+    /// The cut that is to be handed over.
+    cut: Option<Cut>,
 }
 
 pub(crate) fn check(bytes: &[u8]) {
@@ -40,6 +44,9 @@ pub(crate) fn check(bytes: &[u8]) {
         change_bytes: 100,
     };
     let mut member = Member::new(rank, SIZE, settings);
+    if input.rarely(3) {
+        member.go_on_from(Marks::default());
+    }
     let mut first = PageNumber(FIRST);
     for count in PAGES {
         let placement = [
@@ -63,13 +70,21 @@ pub(crate) fn check(bytes: &[u8]) {
         view,
         locked: Vec::new(),
         is_at_barrier: false,
+        loads: Vec::new(),
+        cut: None,
     };
     for _ in 0..STEPS_MAX {
         if scene.input.is_over() || !scene.step() {
             break;
         }
-        while let Some(Command::Tell(to, _)) = scene.member.poll() {
-            assert!(to != rank && to.0 < SIZE, "it speaks with its peers");
+        while let Some(command) = scene.member.poll() {
+            match command {
+                Command::Tell(to, _) => {
+                    assert!(to != rank && to.0 < SIZE, "it speaks with its peers");
+                }
+                Command::Load(run) => scene.loads.push(run),
+                Command::Cut { cut, .. } => scene.cut = Some(cut),
+            }
         }
     }
 }
@@ -95,19 +110,22 @@ impl Scene<'_> {
         let (member, view) = (&mut self.member, &mut self.view);
         let page = PageNumber(FIRST + self.input.below(11) as u32);
         let id = SyncId(self.input.below(2) as u32);
-        let (what, before) = (self.input.below(8), member.interval());
+        let (what, before) = (self.input.below(10), member.interval());
         let done = match what {
+            8 => return self.load(),
+            9 => return self.collect(),
             // Whoever waits at a barrier does nothing else.
             _ if self.is_at_barrier => return true,
             0 => member.access(page, Access::Read, view).map(drop),
             1 => member.access(page, Access::Write, view).map(drop),
             2 if self.locked.is_empty() => {
                 self.is_at_barrier = true;
-                member.arrive(
-                    self.input.rarely(3).then(|| vec![1]),
-                    Boundary::Within,
-                    view,
-                )
+                let boundary = match self.input.below(3) {
+                    0 => Boundary::Within,
+                    1 => Boundary::Phase,
+                    _ => Boundary::Cut(BASIS),
+                };
+                member.arrive(self.input.rarely(3).then(|| vec![1]), boundary, view)
             }
             3 if !self.locked.contains(&id) => member.acquire(id, view).map(|has| {
                 if has {
@@ -129,6 +147,41 @@ impl Scene<'_> {
             self.is_at_barrier = false;
         }
         done.is_ok()
+    }
+
+    /// Pages of a recovery line come, those that were asked for or others.
+    fn load(&mut self) -> bool {
+        let run = match self.loads.pop() {
+            Some(run) if !self.input.rarely(4) => run,
+            _ => PageRun::new(PageNumber(FIRST + self.input.below(11) as u32), 1),
+        };
+        let bytes = match self.input.rarely(3) {
+            true => Bytes::new(),
+            false => vec![self.input.byte(); run.count as usize * PAGE_BYTES].into(),
+        };
+        let before = self.member.interval();
+        let loaded = self.member.loaded(&Pages { run, bytes }, &mut self.view);
+        if self.member.interval() > before {
+            self.is_at_barrier = false;
+        }
+        loaded.is_ok()
+    }
+
+    /// Hands over some pages of the last cut, each of which is weak.
+    fn collect(&mut self) -> bool {
+        if let Some(cut) = self.cut {
+            let most = 1 + self.input.below(4);
+            let (pages, _) = self
+                .member
+                .collect(cut, most, &self.view)
+                .expect("there was no later one");
+            let is_weak = |page: PageNumber| (FIRST..FIRST + 11).contains(&page.0);
+            for pages in pages {
+                assert!(pages.run.pages().all(is_weak));
+                assert_eq!(pages.bytes.len(), pages.run.count as usize * PAGE_BYTES);
+            }
+        }
+        true
     }
 
     fn run(&mut self) -> PageRun {
