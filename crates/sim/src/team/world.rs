@@ -15,7 +15,7 @@ use plurix_wire::message::peer::ToPeer;
 use plurix_wire::{PageNumber, Rank, frame};
 
 use super::forgery;
-use super::lines::{Keeper, LineEvent, Lines, Side};
+use super::lines::{Keeper, LineEvent, Lines};
 use super::memory::Memory;
 use super::network::{Link, Network};
 use super::oracle::lines::Start;
@@ -270,37 +270,6 @@ impl World {
         self.life = Life::new(number, &self.plan, &self.scripts, start);
         self.begin();
         Ok(())
-    }
-
-    fn take_line_event(&mut self, event: LineEvent) -> Result<(), Violation> {
-        match event {
-            LineEvent::Keep { life, station } if life == self.life.number => self.keep(station),
-            LineEvent::Keep { .. } => Ok(()),
-            LineEvent::Arrive { connection, side } => self.line_arrives(connection, side),
-            LineEvent::Ended { connection, side } => self.line_ended(connection, side),
-            LineEvent::Tick { process } => self.server_tick(process),
-            LineEvent::Job { process } => self.server_job(process),
-            LineEvent::StartServer => self.start_server(),
-        }
-    }
-
-    /// The life and the station that something happens to, if it does to a station.
-    fn line_event_of(&self, event: LineEvent) -> Option<(u64, usize)> {
-        match event {
-            LineEvent::Keep { life, station } => Some((life, station)),
-            LineEvent::Arrive {
-                connection,
-                side: Side::Keeper,
-            }
-            | LineEvent::Ended {
-                connection,
-                side: Side::Keeper,
-            } => {
-                let line = self.lines.as_ref()?.network.line(connection)?;
-                Some((line.life, line.station))
-            }
-            _ => None,
-        }
     }
 
     /// All members are dropped, with all that they know.

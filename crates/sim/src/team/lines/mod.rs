@@ -23,11 +23,13 @@ use plurix_wire::{Generation, Incarnation, TeamId};
 
 pub(super) use keeper::Keeper;
 use network::LineNetwork;
-pub(super) use network::Side;
+use network::Side;
 use plan::LinePlan;
 use server::Server;
 
+use super::World;
 use super::oracle::lines::LineModel;
+use crate::oracle::Violation;
 use crate::random::{Purpose, Random};
 
 /// The only team there is.
@@ -103,6 +105,40 @@ impl Lines {
             model: LineModel::default(),
             sent: 0,
             plan,
+        }
+    }
+}
+
+impl World {
+    /// Something happens to a keeper or to the page server.
+    pub(in crate::team) fn take_line_event(&mut self, event: LineEvent) -> Result<(), Violation> {
+        match event {
+            LineEvent::Keep { life, station } if life == self.life.number => self.keep(station),
+            LineEvent::Keep { .. } => Ok(()),
+            LineEvent::Arrive { connection, side } => self.line_arrives(connection, side),
+            LineEvent::Ended { connection, side } => self.line_ended(connection, side),
+            LineEvent::Tick { process } => self.server_tick(process),
+            LineEvent::Job { process } => self.server_job(process),
+            LineEvent::StartServer => self.start_server(),
+        }
+    }
+
+    /// The life and the station that something happens to, if it does to a station.
+    pub(in crate::team) fn line_event_of(&self, event: LineEvent) -> Option<(u64, usize)> {
+        match event {
+            LineEvent::Keep { life, station } => Some((life, station)),
+            LineEvent::Arrive {
+                connection,
+                side: Side::Keeper,
+            }
+            | LineEvent::Ended {
+                connection,
+                side: Side::Keeper,
+            } => {
+                let line = self.lines.as_ref()?.network.line(connection)?;
+                Some((line.life, line.station))
+            }
+            _ => None,
         }
     }
 }
