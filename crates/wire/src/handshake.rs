@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn the_words_that_all_versions_share_keep_their_bytes() {
         let hello = framed(&HELLO);
-        assert_eq!(hello[4..13], *b"PLURIX\r\n\x05");
+        assert_eq!(hello[4..13], *b"PLURIX\r\n\x06");
         let why = Rejection::Version {
             ours: 1,
             theirs: 300,
