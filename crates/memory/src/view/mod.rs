@@ -241,8 +241,9 @@ impl View {
     }
 
     /// Opens or closes a run of pages, by one system call (two, to let stores in by userfaultfd) where
-    /// they were alike before, or where they are closed. What was stored to a page remains, also while it is closed. Does nothing once
-    /// the view is abandoned.
+    /// they were alike before, or where they are closed, or where stores are shut out and some of them
+    /// were not let in. What was stored to a page remains, also while it is closed. Does nothing once the
+    /// view is abandoned.
     ///
     /// # Errors
     /// [`Error::Access`], or [`Error::TooManyMappings`]: the pages before those named are changed, and
@@ -260,12 +261,14 @@ impl View {
         let at_once = access == Access::None || inner.memory.gate().is_uniform();
         while let Some(first) = rest.find(|&page| inner.access_at(page) != access) {
             let from = inner.access_at(first);
+            // To protect what is protected already changes nothing.
+            let passes_over = at_once || (from, access) == (Access::Write, Access::Read);
             let mut end = first + 1;
             for page in rest.clone() {
                 let old = inner.access_at(page);
                 if old == from || (at_once && old != access) {
                     end = page + 1;
-                } else if !at_once {
+                } else if !(passes_over && old == access) {
                     break;
                 }
             }

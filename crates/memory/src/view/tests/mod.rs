@@ -127,6 +127,41 @@ fn the_best_mechanism_is_taken_unless_one_is_asked_for() {
 }
 
 #[test]
+fn stores_are_shut_out_of_scattered_pages_at_once() {
+    for mut view in views(bytes_in_pages(PAGES)) {
+        let run = PageRun::new(PageNumber(3), 16);
+        for page in run.pages() {
+            let access = match page.0 % 3 {
+                0 => Access::Write,
+                _ => Access::Read,
+            };
+            put(&mut view, page.0, Some(&[page.0 as u8; PAGE_BYTES]), access);
+        }
+        let before = view.system_calls();
+        view.set_access(run, Access::Read).unwrap();
+        assert!(view.system_calls() - before <= 1, "{}", view.mechanism());
+        assert!(run.pages().all(|page| view.access(page) == Access::Read));
+        // A page between that is closed stays out of it.
+        view.set_access(PageNumber(3).into(), Access::Write)
+            .unwrap();
+        view.set_access(PageNumber(5).into(), Access::Write)
+            .unwrap();
+        view.set_access(PageNumber(4).into(), Access::None).unwrap();
+        view.set_access(PageNumber(3).into(), Access::Read).unwrap();
+        view.set_access(PageRun::new(PageNumber(3), 3), Access::Read)
+            .unwrap();
+        let handle = view.handle();
+        let slice = handle.slice::<u8>(3 * 4096, 16 * 4096).unwrap();
+        let bytes = slice.iter().enumerate();
+        assert!(
+            bytes
+                .into_iter()
+                .all(|(at, byte)| usize::from(*byte) == 3 + at / 4096)
+        );
+    }
+}
+
+#[test]
 fn a_run_is_changed_as_a_whole() {
     for mut view in views(bytes_in_pages(PAGES)) {
         let run = PageRun::new(PageNumber(3), 16);
