@@ -176,7 +176,11 @@ impl Engine {
         let mut drives = false;
         loop {
             let answer = core.attempt(&mut ready);
-            let outcome = match core.flush().and(answer) {
+            let flushed = core.flush();
+            if let (Ok(true), Ok(None)) = (&flushed, &answer) {
+                continue;
+            }
+            let outcome = match flushed.and(answer) {
                 Ok(None) => None,
                 Ok(Some(answer)) => Some(Ok(answer)),
                 Err(error) => {
@@ -276,7 +280,7 @@ impl Engine {
             let _ = link.notice_end();
         }
         let pumped = core.pump().and_then(|()| core.flush());
-        core.note(pumped);
+        core.note(pumped.map(drop));
         self.announce(&core);
         self.put(core);
     }
@@ -358,7 +362,7 @@ impl Engine {
         while !core.doze() {
             core.rouse();
             let pumped = core.pump().and_then(|()| core.flush());
-            core.note(pumped);
+            core.note(pumped.map(drop));
             if core.failure.is_some() {
                 break;
             }
@@ -393,7 +397,7 @@ impl Engine {
         if !core.is_driven && !core.doze() {
             core.rouse();
             let pumped = core.pump().and_then(|()| core.flush());
-            core.note(pumped);
+            core.note(pumped.map(drop));
             return core;
         }
         if !core.is_driven {
@@ -499,8 +503,9 @@ impl Core {
         Ok(())
     }
 
-    /// Sends what is due, as far as the connections take it.
-    fn flush(&mut self) -> Result<(), TeamError> {
+    /// Sends what is due, as far as the connections take it; answers whether a barrier has opened by that.
+    fn flush(&mut self) -> Result<bool, TeamError> {
+        let mut has_opened = false;
         while let Some(command) = self.member.poll() {
             match command {
                 Command::Tell(rank, message) => {
@@ -509,6 +514,10 @@ impl Core {
                         link.send(&message)
                             .map_err(|source| TeamError::lost(rank, &source))?;
                     }
+                }
+                Command::Open => {
+                    self.member.open_barrier(&mut self.view)?;
+                    has_opened = true;
                 }
                 Command::Load(run) => self.lines.load(run),
                 Command::Cut { cut, pages, marks } => self.lines.begin(cut, pages, marks),
@@ -520,7 +529,7 @@ impl Core {
                     .map_err(|source| TeamError::lost(Rank(rank as u16), &source))?;
             }
         }
-        Ok(())
+        Ok(has_opened)
     }
 
     fn count(&mut self, message: &ToPeer) {

@@ -13,7 +13,7 @@ use rustc_hash::FxHashSet;
 
 use super::publish::Kept;
 use super::regions::State;
-use super::{Access, Boundary, COORDINATOR, Error, Member, View};
+use super::{Access, Boundary, COORDINATOR, Command, Error, Member, View};
 
 /// What each rank brought to a barrier.
 pub type Brought = Vec<Option<Vec<u8>>>;
@@ -111,8 +111,22 @@ impl Member {
         if from != COORDINATOR || !is_due || release.interval != self.interval {
             return Err(Error::Violation(from, "a release out of order"));
         }
+        let is_cut = release.cut.is_some();
         self.barrier.release = Some(release);
+        if is_cut && from == self.rank {
+            self.out.push_back(Command::Open);
+            return Ok(());
+        }
         self.try_release(view)
+    }
+
+    /// Opens the barrier that this station has opened for the others.
+    ///
+    /// # Errors
+    /// [`Error`] if the team cannot go on.
+    pub fn open_barrier(&mut self, view: &mut impl View) -> Result<(), Error> {
+        self.try_release(view)?;
+        self.settle(view)
     }
 
     /// Opens the barrier if nothing is under way any more.

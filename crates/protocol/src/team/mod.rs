@@ -80,6 +80,9 @@ pub enum Command {
     /// Get these pages of the recovery line that the team goes on from, for
     /// [`loaded`](Member::loaded).
     Load(PageRun),
+    /// Call [`open_barrier`](Member::open_barrier), once what was to be told before is on its way: others shall not wait
+    /// for what this station does at a cut.
+    Open,
     /// A barrier that is a cut has opened: hand over what [`collect`](Member::collect) answers.
     Cut {
         /// Which.

@@ -29,6 +29,9 @@ use super::regions::State;
 use super::{Access, Command, Error, Member, View};
 use crate::page_set::PageSet;
 
+/// To close so many pages that are closed already costs less than to begin anew behind them.
+const GAP_PAGES_MAX: u32 = 64;
+
 /// What kind of barrier workers come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Boundary {
@@ -144,7 +147,7 @@ impl Member {
                 closing.push(page);
             }
         }
-        for run in PageRun::compact(closing) {
+        for run in self.with_gaps(closing) {
             view.set_access(run, Access::Read);
         }
         self.lines.pending = pending;
@@ -157,6 +160,29 @@ impl Member {
             pages: self.lines.pending.len(),
             marks,
         });
+    }
+
+    /// Runs of these pages, which ascend and are kept here, and of what lies between them if that is short
+    /// and closed to stores already: so the memory has fewer runs to close.
+    fn with_gaps(&self, pages: Vec<PageNumber>) -> Vec<PageRun> {
+        let is_closed = |page| {
+            let entry = self.regions.get(PageNumber(page));
+            entry.is_some_and(|entry| matches!(entry.state, State::Shared | State::Clean))
+        };
+        let mut runs: Vec<PageRun> = Vec::new();
+        for run in PageRun::compact(pages) {
+            let end = run.first.0 + (run.count - 1);
+            match runs.last_mut() {
+                Some(last)
+                    if run.first.0 - last.first.0 - last.count <= GAP_PAGES_MAX
+                        && (last.first.0 + last.count..run.first.0).all(is_closed) =>
+                {
+                    last.count = end - last.first.0 + 1;
+                }
+                _ => runs.push(run),
+            }
+        }
+        runs
     }
 
     /// Takes what others have changed in the interval that has begun.
@@ -221,4 +247,120 @@ fn copies(pages: impl IntoIterator<Item = PageNumber>, view: &impl View) -> Vec<
         bytes: view.copy_run(run),
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use plurix_wire::diff::{DiffsBuilder, PageDiff};
+    use plurix_wire::message::peer::ToPeer;
+    use plurix_wire::{CommitNumber, Interval, PageBytes};
+
+    use super::*;
+    use crate::team::{Placement, Region, Settings};
+
+    const PAGES: u32 = 12;
+
+    /// Memory that knows what the program may do, and has no bytes.
+    #[derive(Default)]
+    struct Accesses {
+        of: [Access; PAGES as usize],
+        calls: usize,
+    }
+
+    impl View for Accesses {
+        fn set_access(&mut self, run: PageRun, access: Access) {
+            self.calls += 1;
+            run.pages()
+                .for_each(|page| self.of[page.0 as usize] = access);
+        }
+
+        fn fill(&mut self, _: PageNumber, _: Option<&PageBytes>) {}
+
+        fn copy_out(&self, _: PageNumber, _: &mut PageBytes) {}
+
+        fn keep_twin(&mut self, _: PageNumber) {}
+
+        fn take_diff(&mut self, _: PageNumber, _: &mut DiffsBuilder) -> bool {
+            false
+        }
+
+        fn apply(&mut self, _: &PageDiff<'_>) {}
+    }
+
+    /// The coordinator of a team of so many, which keeps the first pages.
+    fn coordinator(size: u16) -> Member {
+        let settings = Settings {
+            // Only what is stored to is opened.
+            read_ahead: 1,
+            ..Settings::default()
+        };
+        let mut member = Member::new(Rank(0), size, settings);
+        assert!(member.add_region(Region {
+            run: PageRun::new(PageNumber(0), PAGES),
+            unit: 1,
+            placement: Placement::Block,
+        }));
+        member
+    }
+
+    fn store(member: &mut Member, view: &mut Accesses, page: u32) {
+        let ready = member.access(PageNumber(page), Access::Write, view);
+        assert!(ready.expect("the team goes on"));
+        assert_eq!(view.of[page as usize], Access::Write);
+    }
+
+    fn arrive_at_cut(member: &mut Member, view: &mut Accesses) {
+        let cut = Boundary::Cut(Basis::Changed(CommitNumber(0)));
+        let arrived = member.arrive(None, cut, view);
+        arrived.expect("the team goes on");
+    }
+
+    #[test]
+    fn what_has_changed_is_closed_together_with_what_is_closed_between() {
+        let (mut alone, mut view) = (coordinator(1), Accesses::default());
+        let mut changed = |pages: &[u32]| {
+            pages
+                .iter()
+                .for_each(|page| store(&mut alone, &mut view, *page));
+            let calls = view.calls;
+            arrive_at_cut(&mut alone, &mut view);
+            assert_eq!(alone.poll(), Some(Command::Open));
+            alone.open_barrier(&mut view).expect("the team goes on");
+            let Some(Command::Cut { pages: part, .. }) = alone.poll() else {
+                panic!("the barrier is a cut");
+            };
+            assert_eq!(part, pages.len() as u64);
+            assert!(!view.of.contains(&Access::Write));
+            view.calls - calls
+        };
+        assert_eq!(changed(&[0, 1, 2, 3, 4, 6]), 2, "page 5 was never touched");
+        assert_eq!(changed(&[0, 2, 4]), 1);
+        assert_eq!(changed(&[0, 6]), 2);
+    }
+
+    #[test]
+    fn the_others_are_released_before_the_coordinator_closes_its_pages() {
+        let (mut member, mut view) = (coordinator(2), Accesses::default());
+        store(&mut member, &mut view, 0);
+        let mut other = Member::new(Rank(1), 2, Settings::default());
+        let there = &mut Accesses::default();
+        let arrived = other.arrive(None, Boundary::Phase, there);
+        arrived.expect("the team goes on");
+        let Some(Command::Tell(Rank(0), arrival)) = other.poll() else {
+            panic!("who arrives tells the coordinator");
+        };
+        let heard = member.handle(Rank(1), arrival, &mut view);
+        heard.expect("the team goes on");
+        arrive_at_cut(&mut member, &mut view);
+        let told = member.poll();
+        let is_release = matches!(told, Some(Command::Tell(Rank(1), ToPeer::Release(_))));
+        assert!(is_release, "{told:?}");
+        assert_eq!(member.poll(), Some(Command::Open));
+        assert_eq!(
+            (member.interval(), view.of[0]),
+            (Interval(0), Access::Write)
+        );
+        member.open_barrier(&mut view).expect("the team goes on");
+        assert_eq!((member.interval(), view.of[0]), (Interval(1), Access::Read));
+    }
 }
