@@ -14,6 +14,13 @@ pub(crate) fn find() -> Result<Option<PathBuf>> {
 
 /// Seconds that a program's work took with so many stations, without starting the processes.
 pub(crate) fn run(plurix: &Path, arguments: &[String], stations: u32) -> Result<f64> {
+    summary(plurix, arguments, stations)?["work_s"]
+        .as_f64()
+        .context("the summary tells how many seconds the work took")
+}
+
+/// What the command says at the end of a program that has run with so many stations.
+pub(crate) fn summary(plurix: &Path, arguments: &[String], stations: u32) -> Result<Value> {
     let output = Command::new(plurix)
         .args(["run", "--json", "--stations"])
         .arg(stations.to_string())
@@ -24,8 +31,5 @@ pub(crate) fn run(plurix: &Path, arguments: &[String], stations: u32) -> Result<
         bail!("plurix failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     let text = String::from_utf8(output.stdout)?;
-    let summary: Value = serde_json::from_str(text.trim()).context("the summary is JSON")?;
-    summary["work_s"]
-        .as_f64()
-        .context("the summary tells how many seconds the work took")
+    serde_json::from_str(text.trim()).context("the summary is JSON")
 }

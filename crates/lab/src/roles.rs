@@ -12,7 +12,7 @@ use plurix::{CheckpointOptions, Durability, Options, PageServer, ServerOptions, 
 use plurix_wire::PAGE_BYTES;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::benchmarks::{cells, programs, recovery, team};
+use crate::benchmarks::{cells, lines, programs, recovery, team};
 use crate::echo;
 use crate::frames::Sizes;
 use crate::machine;
@@ -57,6 +57,9 @@ pub(crate) enum Role {
     /// A station of a team that runs a whole program; says how many nanoseconds that took.
     #[command(hide = true)]
     ProgramMember(programs::Member),
+    /// A station of a team that takes recovery lines.
+    #[command(hide = true)]
+    LineStation(lines::LineStation),
     /// A process that only says when it began.
     #[command(hide = true)]
     Nothing,
@@ -153,6 +156,7 @@ impl Role {
             Self::Sit { join } => recovery::silence::sit(&join),
             Self::TeamAsked(asked) => asked.play(),
             Self::ProgramMember(member) => member.play(),
+            Self::LineStation(station) => station.play(),
             Self::Nothing => {
                 println!("{}", monotonic_ns());
                 Ok(())

@@ -13,6 +13,7 @@ const ROUND_MAX: Duration = Duration::from_millis(500);
 /// How much to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    pub(crate) extent: Extent,
     /// Rounds in which value and floor alternate.
     pub(crate) rounds: usize,
     /// Round trips of one round.
@@ -73,6 +74,7 @@ impl Plan {
         let heap_pages = (heap_mib << 20) / PAGE_BYTES as u64;
         if extent == Extent::Quick {
             Self {
+                extent,
                 rounds: 3,
                 round_trips: 300,
                 operations: 1 << 16,
@@ -93,6 +95,7 @@ impl Plan {
             }
         } else {
             Self {
+                extent,
                 rounds: 21,
                 round_trips: 2_000,
                 operations: 1 << 20,

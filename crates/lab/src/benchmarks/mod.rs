@@ -8,6 +8,7 @@ mod commit;
 mod counters;
 mod durable;
 mod fault_bare;
+pub(crate) mod lines;
 mod miss;
 mod parts;
 mod postgres;
@@ -144,5 +145,25 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "failover",
         what: "from the kill of the page server until stations commit again",
         run: recovery::failover::run,
+    },
+    Benchmark {
+        name: "lines-overhead",
+        what: "a team's program with a recovery line each second, against without",
+        run: lines::overhead::run,
+    },
+    Benchmark {
+        name: "lines-stop",
+        what: "how long a team's workers stop at a cut, and their first stores behind it",
+        run: lines::stop::run,
+    },
+    Benchmark {
+        name: "lines-speed",
+        what: "a recovery line of the whole memory, against a socket and the disk",
+        run: lines::speed::run,
+    },
+    Benchmark {
+        name: "lines-death",
+        what: "from the kill of a team's station until all compute again",
+        run: lines::death::run,
     },
 ];

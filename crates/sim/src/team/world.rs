@@ -323,6 +323,11 @@ impl World {
         while let Some(command) = self.life.stations[station].member.poll() {
             match command {
                 Command::Tell(to, message) => self.send((station, usize::from(to.0)), &message),
+                Command::Open => {
+                    let here = &mut self.life.stations[station];
+                    let opened = here.member.open_barrier(&mut here.memory.view);
+                    refusals::honest(station, station, opened)?;
+                }
                 Command::Load(run) => self.load_of_line(station, run),
                 Command::Cut { cut, marks, .. } => self.begin_line(station, cut, marks),
             }
