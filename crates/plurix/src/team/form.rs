@@ -136,8 +136,12 @@ fn form(
     own: &Address,
     deadline: Instant,
 ) -> Result<Formation> {
+    // It may have entered just now, and be the last one: nobody else would bring it any news.
+    let mut formation = record::enlist(station, team, own)?;
     loop {
-        let formation = record::enlist(station, team, own)?;
+        if formation.is_none() {
+            formation = record::enlist(station, team, own)?;
+        }
         if let Some(formation) = formation {
             return Ok(formation);
         }
