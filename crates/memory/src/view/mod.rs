@@ -388,6 +388,14 @@ impl Drop for View {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // To unmap what has memory behind it takes long, and nobody else of the process can map anything
+        // meanwhile; the memory goes without that. If the kernel refuses, it goes with the mapping.
+        let _ = self.memory.gate().discard(bytes_of(0..self.page_count()));
+    }
+}
+
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View")

@@ -47,8 +47,9 @@ const OPEN: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 /// What a member consists of; whoever has the baton has all of it.
 pub(super) struct Core {
     pub(super) member: Member,
-    pub(super) view: View,
+    /// Before the view, which goes slowly: others learn from their ends that this station is gone.
     links: Links,
+    pub(super) view: View,
     /// Connections that are watched for room as well, by rank.
     full: u64,
     spinner: Spinner,

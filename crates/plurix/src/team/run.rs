@@ -110,7 +110,10 @@ impl Station {
             };
             match live(self, (&engine, &formation), team, program, finish) {
                 Ok(report) => return Ok(report),
-                Err(error) if is_loss(&error) => restarts += 1,
+                Err(error) if is_loss(&error) => {
+                    restarts += 1;
+                    give_back(engine)?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -121,6 +124,16 @@ impl Station {
 fn is_loss(error: &crate::Error) -> bool {
     use TeamError::{LineLost, Lost};
     matches!(error.kind(), ErrorKind::Team(why) if matches!(**why, Lost { .. } | LineLost(_)))
+}
+
+/// Has a thread give the memory of a formation back, for which the kernel takes as long as for hundreds of
+/// messages: meanwhile the next one is formed.
+fn give_back(engine: Arc<Engine>) -> Result<()> {
+    let thread = std::thread::Builder::new().name("plurix-memory".to_owned());
+    let spawned = thread.spawn(move || drop(engine));
+    spawned
+        .map(drop)
+        .map_err(|error| ErrorKind::System(Box::new(error)).into())
 }
 
 /// Lives in one formation of the team, while a thread looks after its connections.
