@@ -79,6 +79,13 @@ pub(crate) fn check(bytes: &[u8]) {
         }
         while let Some(command) = scene.member.poll() {
             match command {
+                Command::Open => {
+                    let before = scene.member.interval();
+                    if scene.member.open_barrier(&mut scene.view).is_err() {
+                        return;
+                    }
+                    scene.is_at_barrier &= scene.member.interval() == before;
+                }
                 Command::Tell(to, _) => {
                     assert!(to != rank && to.0 < SIZE, "it speaks with its peers");
                 }

@@ -101,6 +101,10 @@ impl Team {
                     Command::Tell(to, message) => {
                         self.wires.entry((from, to)).or_default().push_back(message);
                     }
+                    Command::Open => {
+                        let opened = station.member.open_barrier(&mut station.view);
+                        opened.expect("the team goes on");
+                    }
                     Command::Load(run) => station.loads.push_back(run),
                     Command::Cut { cut, marks, .. } => {
                         station.cut = Some(cut);
