@@ -102,8 +102,10 @@ impl Team {
                         self.wires.entry((from, to)).or_default().push_back(message);
                     }
                     Command::Open => {
+                        let before = station.member.interval();
                         let opened = station.member.open_barrier(&mut station.view);
                         opened.expect("the team goes on");
+                        station.is_at_barrier &= station.member.interval() == before;
                     }
                     Command::Load(run) => station.loads.push_back(run),
                     Command::Cut { cut, marks, .. } => {
