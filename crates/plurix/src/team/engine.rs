@@ -1,10 +1,9 @@
-//! The engine of a member: its state machine, its memory and its connections, and who drives them.
+//! The engine of a member: its state machine, its memory and its connections, which whoever has the baton
+//! drives.
 //!
 //! ```text
-//!   worker    computes ── fault, barrier, lock ──► takes the baton, drives, looks ── ready ──► computes
-//!                                                      │ too long: sleeps until somebody has driven
-//!   another   waits, too ──► looks whether the one who drives has come upon something, then takes its place
-//!   service   sleeps on all sockets ──► takes the baton if nobody has it, drives, wakes who sleeps
+//!   worker    computes ── fault, barrier, lock ──► waits, and drives meanwhile ── ready ──► computes
+//!   service   sleeps at the gate ── something comes while nobody waits ──► drives
 //! ```
 //!
 //! Whoever waits drives, as a station's program does. Those who compute are not disturbed: what others
@@ -12,9 +11,7 @@
 //! is shut while a worker waits for an answer, for to wake the service as well would cost more than the
 //! answer, and it shuts itself when it has woken the service. Whoever puts the baton down opens it.
 
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plurix_memory::View;
@@ -22,27 +19,19 @@ use plurix_protocol::team::{Command, Member};
 use plurix_wire::message::peer::ToPeer;
 use plurix_wire::message::recovery_line::LineState;
 use plurix_wire::{CommitNumber, Rank};
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, PollFlags, eventfd};
+use rustix::event::PollFlags;
 
 use super::TeamError;
+use super::baton::{Baton, Drive};
+use super::gate::Sockets;
 use super::keeper::Mailbox;
 use super::mesh::Links;
 use super::recovery_line::Lines;
 use crate::net::{Connection, GLANCES, NetError, Spinner};
 
-/// A worker that sleeps looks again after so long, whatever happens: for the end of the process behind a
-/// connection is noticed by the service, and nothing else wakes it if that has ended.
-const NAP: Duration = Duration::from_millis(100);
 /// A worker that others have taken the processor from sleeps at once for no longer than this: it may be
 /// the one that answers for its station.
 const REST_MAX: Duration = Duration::from_millis(4);
-/// Looks of a worker that another one drives for, before it offers the processor to others.
-const WATCH_LOOKS: u32 = 64;
-/// Looks for the baton before sleeping on it: some microseconds.
-const TAKE_LOOKS: u32 = 100;
-/// What the gate waits for once, when it is open.
-const OPEN: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 /// What a member consists of; whoever has the baton has all of it.
 pub(super) struct Core {
@@ -54,10 +43,6 @@ pub(super) struct Core {
     full: u64,
     spinner: Spinner,
     failure: Option<TeamError>,
-    /// Workers that sleep until somebody has driven.
-    sleepers: usize,
-    /// A worker drives while it waits, and holds the baton most of the time.
-    is_driven: bool,
     pub(super) roll: Roll,
     pub(super) lines: Lines,
     pub(super) counts: Counts,
@@ -93,27 +78,10 @@ pub struct Counts {
 
 /// The engine; workers, the handler of faults and the service share it.
 pub(super) struct Engine {
-    core: Mutex<Core>,
-    /// Somebody has driven.
-    driven: Condvar,
-    /// Who wants the baton now.
-    wanting: AtomicUsize,
-    /// Counts what workers may have waited for.
-    progress: AtomicU64,
-    /// How long to look before sleeping.
-    spin: Duration,
-    /// What is ready of the connections, by rank.
-    sockets: OwnedFd,
-    /// Whether any of them is, if it is open, or the bell.
-    gate: OwnedFd,
-    is_open: AtomicBool,
-    bell: OwnedFd,
-    is_over: AtomicBool,
+    baton: Baton<Core>,
     /// What the keeper of recovery lines shall do.
     pub(super) mailbox: Mailbox,
 }
-
-type Held<'a> = MutexGuard<'a, Core>;
 
 impl Engine {
     pub(super) fn new(
@@ -123,44 +91,24 @@ impl Engine {
         lines: Lines,
         spin: Duration,
     ) -> std::io::Result<Self> {
-        let sockets = epoll::create(CreateFlags::CLOEXEC)?;
-        for (rank, link) in links.iter().enumerate() {
-            if let Some(link) = link {
-                let data = EventData::new_u64(rank as u64);
-                epoll::add(&sockets, link, data, EventFlags::IN)?;
-                // Both sides begin awake.
-                link.rouse();
-            }
-        }
-        let gate = epoll::create(CreateFlags::CLOEXEC)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&gate, &bell, EventData::new_u64(0), EventFlags::IN)?;
-        epoll::add(&gate, &sockets, EventData::new_u64(1), OPEN)?;
+        let gate = Sockets::new(&links)?;
         let mailbox = lines.mailbox().clone();
+        let core = Core {
+            member,
+            view,
+            links,
+            full: 0,
+            spinner: Spinner::new(spin, Instant::now()).resting_at_most(REST_MAX),
+            failure: None,
+            roll: Roll::default(),
+            lines,
+            counts: Counts::default(),
+        };
+        // Both sides begin awake.
+        core.rouse();
         Ok(Self {
+            baton: Baton::new(core, gate, spin),
             mailbox,
-            core: Mutex::new(Core {
-                member,
-                view,
-                links,
-                full: 0,
-                spinner: Spinner::new(spin, Instant::now()).resting_at_most(REST_MAX),
-                failure: None,
-                sleepers: 0,
-                is_driven: false,
-                roll: Roll::default(),
-                lines,
-                counts: Counts::default(),
-            }),
-            driven: Condvar::new(),
-            wanting: AtomicUsize::new(0),
-            progress: AtomicU64::new(0),
-            spin,
-            sockets,
-            gate,
-            is_open: AtomicBool::new(true),
-            bell,
-            is_over: AtomicBool::new(false),
         })
     }
 
@@ -172,145 +120,46 @@ impl Engine {
         &self,
         mut ready: impl FnMut(&mut Core) -> Result<Option<R>, TeamError>,
     ) -> Result<R, TeamError> {
-        let mut core = self.take();
-        let mut spin_end = core.spinner.until(Instant::now());
-        let mut drives = false;
-        loop {
-            let answer = core.attempt(&mut ready);
-            let flushed = core.flush();
-            if let (Ok(true), Ok(None)) = (&flushed, &answer) {
-                continue;
+        self.baton.wait(|core| {
+            let outcome = core.ask(&mut ready);
+            if let Err(error) = &outcome {
+                core.fail(error.clone());
             }
-            let outcome = match flushed.and(answer) {
-                Ok(None) => None,
-                Ok(Some(answer)) => Some(Ok(answer)),
-                Err(error) => {
-                    core.fail(error.clone());
-                    Some(Err(error))
-                }
-            };
-            if let Some(outcome) = outcome {
-                core.is_driven &= !drives;
-                self.announce(&core);
-                self.put(core);
-                return outcome;
-            }
-            if core.is_driven && !drives {
-                core = self.watch(core);
-                continue;
-            }
-            if !drives {
-                (drives, core.is_driven) = (true, true);
-                self.shut(&core);
-            }
-            if core.look_often() {
-                core.spinner.found();
-                let pumped = core.pump();
-                core.note(pumped);
-                self.announce(&core);
-            } else if self.wanting.load(Ordering::Relaxed) > 0 {
-                core = self.lend(core);
-            } else if Instant::now() >= spin_end || !core.spinner.offer() {
-                (drives, core.is_driven) = (false, false);
-                self.announce(&core);
-                core = self.sleep(core);
-                // Where something has come, more may follow.
-                spin_end = core.spinner.until(Instant::now());
-            }
-        }
+            outcome.transpose()
+        })
     }
 
-    /// Tells other workers that what they wait for may be there, or that nobody drives any more.
-    fn announce(&self, core: &Core) {
-        self.progress.fetch_add(1, Ordering::Release);
-        if core.sleepers > 0 {
-            self.driven.notify_all();
-        }
-    }
-
-    /// Lets those have the baton for a moment who want it, while this worker drives.
-    fn lend<'a>(&'a self, core: Held<'a>) -> Held<'a> {
-        drop(core);
-        // Were it taken again at once, who sleeps on it would hardly ever get it.
-        while self.wanting.load(Ordering::Relaxed) > 0 {
-            std::thread::yield_now();
-        }
-        self.take()
-    }
-
-    /// Waits until the worker that drives has come upon something.
-    fn watch<'a>(&'a self, core: Held<'a>) -> Held<'a> {
-        let seen = self.progress.load(Ordering::Acquire);
-        drop(core);
-        let begin = Instant::now();
-        let is_new = || self.progress.load(Ordering::Acquire) != seen;
-        while begin.elapsed() < self.spin {
-            let looks = |_| {
-                std::hint::spin_loop();
-                is_new()
-            };
-            if (0..WATCH_LOOKS).any(looks) {
-                return self.take();
-            }
-            std::thread::yield_now();
-        }
-        let core = self.take();
-        if is_new() { core } else { self.sleep(core) }
-    }
-
-    /// What the service does: sleeps on the sockets and drives when something comes and nobody else does.
+    /// What the service does: drives when something comes and nobody else does, until the end.
     pub(super) fn serve(&self) {
-        let mut events = Vec::with_capacity(2);
-        while !self.is_over.load(Ordering::Acquire) {
-            events.clear();
-            let buffer = rustix::buffer::spare_capacity(&mut events);
-            match epoll::wait(&self.gate, buffer, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
-            }
-            self.is_open.store(false, Ordering::Relaxed);
-            // Whoever has the baton may be about to sleep, and have taken the gate for open. So it is waited
-            // for: who drives gives it away when it is wanted.
-            self.attend(self.take());
-        }
+        self.baton.serve();
     }
 
-    fn attend(&self, mut core: Held<'_>) {
-        for link in core.links.iter_mut().flatten() {
-            // A failure shows itself in the next read.
-            let _ = link.notice_end();
-        }
-        let pumped = core.pump().and_then(|()| core.flush());
-        core.note(pumped.map(drop));
-        self.announce(&core);
-        self.put(core);
+    /// Takes the baton for a moment.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&mut Core) -> R) -> R {
+        self.baton.with(look)
     }
 
     /// Gives the team up, unless it has failed already.
     pub(super) fn give_up(&self, why: TeamError) {
-        let mut core = self.take();
-        if core.failure.is_none() {
-            core.member.give_up();
-            // Others find out by the end of the connection, if not by this.
-            let _ = core.flush();
-            core.fail(why);
-        }
-        self.announce(&core);
+        self.baton.fail(|core| {
+            if core.failure.is_none() {
+                core.member.give_up();
+                // Others find out by the end of the connection, if not by this.
+                let _ = core.flush();
+                core.fail(why);
+            }
+        });
     }
 
     /// Leaves the team without a word, unless it has failed already: the others find this member lost, and
     /// wait for whoever takes its place.
     pub(super) fn abandon(&self) {
-        let mut core = self.take();
-        core.fail(TeamError::WorkerFailed);
-        self.announce(&core);
+        self.lose(TeamError::WorkerFailed);
     }
 
     /// The team cannot go on as it is, but another one can be formed.
     pub(super) fn lose(&self, why: TeamError) {
-        let mut core = self.take();
-        core.fail(why);
-        self.announce(&core);
+        self.baton.fail(|core| core.fail(why));
     }
 
     /// The recovery line under way is in the heap as this commit; or nowhere.
@@ -324,92 +173,8 @@ impl Engine {
 
     /// Ends the service and the keeper.
     pub(super) fn end(&self) {
-        self.is_over.store(true, Ordering::Release);
         self.mailbox.end();
-        // Only a full counter is refused, which wakes as well.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-    }
-
-    /// Takes the baton for a moment.
-    pub(super) fn with<R>(&self, look: impl FnOnce(&mut Core) -> R) -> R {
-        let mut core = self.take();
-        let answer = look(&mut core);
-        self.put(core);
-        answer
-    }
-
-    /// Takes the baton.
-    pub(super) fn take(&self) -> Held<'_> {
-        self.wanting.fetch_add(1, Ordering::Relaxed);
-        // Whoever drives gives it away when it sees that: that is sooner than a wake-up.
-        let quick = (0..TAKE_LOOKS).find_map(|_| {
-            std::hint::spin_loop();
-            self.core.try_lock().ok()
-        });
-        let core = match quick {
-            Some(core) => core,
-            None => self.core.lock().unwrap_or_else(PoisonError::into_inner),
-        };
-        self.wanting.fetch_sub(1, Ordering::Relaxed);
-        core.rouse();
-        core
-    }
-
-    /// Puts the baton down, and sees to it that the service wakes when something comes.
-    fn put(&self, mut core: Held<'_>) {
-        if core.is_driven {
-            return;
-        }
-        while !core.doze() {
-            core.rouse();
-            let pumped = core.pump().and_then(|()| core.flush());
-            core.note(pumped.map(drop));
-            if core.failure.is_some() {
-                break;
-            }
-        }
-        self.open(&mut core);
-    }
-
-    /// Lets the service be woken.
-    fn open(&self, core: &mut Core) {
-        if core.failure.is_some() {
-            return;
-        }
-        core.watch(&self.sockets);
-        if !self.is_open.swap(true, Ordering::Relaxed) {
-            // It was added when the engine was made.
-            let _ = epoll::modify(&self.gate, &self.sockets, EventData::new_u64(1), OPEN);
-        }
-    }
-
-    /// Lets the service sleep, while somebody waits for an answer. Through shared memory nothing comes
-    /// that could wake it.
-    fn shut(&self, core: &Core) {
-        let mut links = core.links.iter().flatten();
-        if !links.all(Connection::shares_memory) && self.is_open.swap(false, Ordering::Relaxed) {
-            let none = EventFlags::empty();
-            let _ = epoll::modify(&self.gate, &self.sockets, EventData::new_u64(1), none);
-        }
-    }
-
-    /// Sleeps until somebody has driven.
-    fn sleep<'a>(&'a self, mut core: Held<'a>) -> Held<'a> {
-        if !core.is_driven && !core.doze() {
-            core.rouse();
-            let pumped = core.pump().and_then(|()| core.flush());
-            core.note(pumped.map(drop));
-            return core;
-        }
-        if !core.is_driven {
-            self.open(&mut core);
-        }
-        core.sleepers += 1;
-        let woken = self.driven.wait_timeout(core, NAP);
-        let (mut core, _) = woken.unwrap_or_else(PoisonError::into_inner);
-        core.sleepers -= 1;
-        core.rouse();
-        core
+        self.baton.end();
     }
 }
 
@@ -445,6 +210,20 @@ impl Core {
         Ok(answer)
     }
 
+    /// Asks whether a wait is over, and sends what that has led to.
+    fn ask<R>(
+        &mut self,
+        ready: &mut impl FnMut(&mut Self) -> Result<Option<R>, TeamError>,
+    ) -> Result<Option<R>, TeamError> {
+        loop {
+            let answer = self.attempt(ready);
+            let has_opened = self.flush()?;
+            if !has_opened || !matches!(answer, Ok(None)) {
+                return answer;
+            }
+        }
+    }
+
     /// Whether the kernel has done all that the protocol asked of the memory.
     fn check_memory(&mut self) -> Result<(), TeamError> {
         match self.view.take_failure() {
@@ -467,23 +246,8 @@ impl Core {
         }
     }
 
-    /// Looks some times whether anything has come.
-    fn look_often(&mut self) -> bool {
-        let looks = self.spinner.looks();
-        for _ in 0..looks {
-            for link in self.links.iter_mut().flatten() {
-                let glances = if link.shares_memory() { GLANCES } else { 1 };
-                // What fails shows itself when it is pumped.
-                if (0..glances).any(|_| link.look().unwrap_or(true)) {
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
     /// Takes what has come.
-    fn pump(&mut self) -> Result<(), TeamError> {
+    fn receive(&mut self) -> Result<(), TeamError> {
         for rank in 0..self.links.len() {
             let Some(link) = &mut self.links[rank] else {
                 continue;
@@ -560,29 +324,81 @@ impl Core {
             let _ = self.view.abandon();
         }
     }
+}
+
+impl Drive for Core {
+    type Gate = Sockets;
+    /// Until when.
+    type Patience = Instant;
+
+    fn patience(&self) -> Instant {
+        self.spinner.until(Instant::now())
+    }
+
+    fn is_patient(&mut self, until: &mut Instant) -> bool {
+        Instant::now() < *until && self.spinner.offer()
+    }
+
+    fn has_come(&mut self) -> bool {
+        let looks = self.spinner.looks();
+        for _ in 0..looks {
+            for link in self.links.iter_mut().flatten() {
+                let glances = if link.shares_memory() { GLANCES } else { 1 };
+                // What fails shows itself when it is pumped.
+                if (0..glances).any(|_| link.look().unwrap_or(true)) {
+                    self.spinner.found();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn pump(&mut self) {
+        let received = self.receive();
+        self.note(received);
+    }
+
+    fn answer(&mut self) {
+        let answered = self.receive().and_then(|()| self.flush().map(drop));
+        self.note(answered);
+    }
+
+    fn attend(&mut self) {
+        for link in self.links.iter_mut().flatten() {
+            // A failure shows itself in the next read.
+            let _ = link.notice_end();
+        }
+        self.answer();
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Through shared memory nothing comes that could wake the service.
+    fn may_wake(&self) -> bool {
+        let mut links = self.links.iter().flatten();
+        !links.all(Connection::shares_memory)
+    }
 
     /// Watches those connections for room that want some.
-    fn watch(&mut self, sockets: &OwnedFd) {
+    fn want(&mut self, gate: &Sockets) {
         for (rank, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
             let is_full = link.interest().contains(PollFlags::OUT);
             if is_full != (self.full >> rank & 1 == 1) {
-                let mut flags = EventFlags::IN;
-                flags.set(EventFlags::OUT, is_full);
-                let data = EventData::new_u64(rank as u64);
-                // It was added when the engine was made, and is there as long as the link.
-                let _ = epoll::modify(sockets, link, data, flags);
+                gate.want_room(Rank(rank as u16), link, is_full);
                 self.full ^= 1 << rank;
             }
         }
     }
 
-    fn rouse(&self) {
-        self.links.iter().flatten().for_each(Connection::rouse);
-    }
-
-    /// Says that nobody looks from here on; answers whether nothing has come meanwhile.
     fn doze(&self) -> bool {
         self.links.iter().flatten().all(Connection::doze)
+    }
+
+    fn rouse(&self) {
+        self.links.iter().flatten().for_each(Connection::rouse);
     }
 }

@@ -49,8 +49,10 @@
 //! Between two barriers, two workers must not touch the same byte if one of them writes it, unless a lock
 //! orders them: then it is not defined what is read. Within one station that is checked.
 
+mod baton;
 mod engine;
 mod form;
+mod gate;
 mod keeper;
 mod mesh;
 mod record;
