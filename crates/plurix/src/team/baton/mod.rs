@@ -95,7 +95,6 @@ pub(super) struct Baton<D: Drive> {
     /// How long to watch another one before sleeping.
     spin: Duration,
     gate: D::Gate,
-    is_open: AtomicBool,
     is_over: AtomicBool,
 }
 
@@ -106,6 +105,8 @@ pub(super) struct Shared<D> {
     sleepers: usize,
     /// A worker drives while it waits, and holds the baton most of the time.
     is_driven: bool,
+    /// The gate is armed, or the service has been woken and is about to take the baton.
+    is_open: bool,
 }
 
 type Held<'a, D> = MutexGuard<'a, Shared<D>>;
@@ -118,13 +119,13 @@ impl<D: Drive> Baton<D> {
                 driven,
                 sleepers: 0,
                 is_driven: false,
+                is_open: true,
             }),
             has_driven: Condvar::new(),
             wanting: AtomicUsize::new(0),
             progress: AtomicU64::new(0),
             spin,
             gate,
-            is_open: AtomicBool::new(true),
             is_over: AtomicBool::new(false),
         }
     }
@@ -133,7 +134,7 @@ impl<D: Drive> Baton<D> {
     pub(super) fn wait<R>(&self, mut ready: impl FnMut(&mut D) -> Option<R>) -> R {
         let mut held = self.take();
         let mut patience = held.driven.patience();
-        let mut drives = false;
+        let (mut drives, mut has_slept) = (false, false);
         loop {
             if let Some(answer) = ready(&mut held.driven) {
                 held.is_driven &= !drives;
@@ -147,7 +148,7 @@ impl<D: Drive> Baton<D> {
             }
             if !drives {
                 (drives, held.is_driven) = (true, true);
-                self.shut(&held);
+                self.shut(&mut held);
             }
             if held.driven.has_come() {
                 held.driven.pump();
@@ -156,7 +157,13 @@ impl<D: Drive> Baton<D> {
                 held = self.lend(held);
             } else if !held.driven.is_patient(&mut patience) {
                 (drives, held.is_driven) = (false, false);
-                self.announce(&held);
+                if has_slept {
+                    // Only those who watch: two that wake each other before they sleep never sleep.
+                    self.progress.fetch_add(1, Ordering::Release);
+                } else {
+                    self.announce(&held);
+                }
+                has_slept = true;
                 held = self.sleep(held);
                 // Where something has come, more may follow.
                 patience = held.driven.patience();
@@ -170,14 +177,14 @@ impl<D: Drive> Baton<D> {
             if !self.gate.sleep() {
                 return;
             }
-            self.is_open.store(false, Ordering::Relaxed);
-            // Whoever has the baton may be about to sleep, and have taken the gate for open. So it is waited
-            // for: who drives gives it away when it is wanted.
+            // Whoever has the baton may be about to sleep, and take the gate for open. So it is waited for:
+            // who drives gives it away when it is wanted.
             self.attend(self.take());
         }
     }
 
     fn attend(&self, mut held: Held<'_, D>) {
+        held.is_open = false;
         held.driven.attend();
         self.announce(&held);
         self.put(held);
@@ -256,13 +263,19 @@ impl<D: Drive> Baton<D> {
             return;
         }
         while !held.driven.doze() {
-            held.driven.rouse();
-            held.driven.answer();
+            self.answer(&mut held);
             if held.driven.has_failed() {
                 break;
             }
         }
         self.open(&mut held);
+    }
+
+    /// Takes what has come before one could doze, which others may sleep for.
+    fn answer(&self, held: &mut Shared<D>) {
+        held.driven.rouse();
+        held.driven.answer();
+        self.announce(held);
     }
 
     /// Lets the service be woken.
@@ -271,14 +284,14 @@ impl<D: Drive> Baton<D> {
             return;
         }
         held.driven.want(&self.gate);
-        if !self.is_open.swap(true, Ordering::Relaxed) {
+        if !std::mem::replace(&mut held.is_open, true) {
             self.gate.arm();
         }
     }
 
     /// Lets the service sleep, while somebody waits for an answer, if it could be woken.
-    fn shut(&self, held: &Shared<D>) {
-        if held.driven.may_wake() && self.is_open.swap(false, Ordering::Relaxed) {
+    fn shut(&self, held: &mut Shared<D>) {
+        if held.driven.may_wake() && std::mem::take(&mut held.is_open) {
             self.gate.disarm();
         }
     }
@@ -286,8 +299,7 @@ impl<D: Drive> Baton<D> {
     /// Sleeps until somebody has driven.
     fn sleep<'a>(&'a self, mut held: Held<'a, D>) -> Held<'a, D> {
         if !held.is_driven && !held.driven.doze() {
-            held.driven.rouse();
-            held.driven.answer();
+            self.answer(&mut held);
             return held;
         }
         if !held.is_driven {
