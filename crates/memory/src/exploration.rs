@@ -16,11 +16,20 @@ const PREEMPTIONS_MAX: usize = 4;
 /// # Panics
 /// If it fails in one of them.
 pub fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
+    explore_within(PREEMPTIONS_MAX, name, model);
+}
+
+/// Runs `model` in those interleavings that have up to so many `preemptions`, and prints how many those
+/// were: for models of more steps or threads than could be explored further in reasonable time.
+///
+/// # Panics
+/// If it fails in one of them.
+pub fn explore_within(preemptions: usize, name: &str, model: impl Fn() + Send + Sync + 'static) {
     let interleavings = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&interleavings);
     let mut builder = loom::model::Builder::new();
     // `LOOM_MAX_PREEMPTIONS` asks for more, or for fewer.
-    builder.preemption_bound.get_or_insert(PREEMPTIONS_MAX);
+    builder.preemption_bound.get_or_insert(preemptions);
     builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
         model();

@@ -1,6 +1,6 @@
 //! The baton of a member: who holds it drives the engine, and how those who wait wake each other. It is
 //! generic over what is driven and over what wakes the service, so that `loom` can try every way in which
-//! workers, service and peers may meet.
+//! workers, service and peers may meet (`models`).
 //!
 //! ```text
 //!   worker    takes the baton, drives, looks ── ready ──► announces it, puts the baton down
@@ -8,6 +8,9 @@
 //!   another   watches the one who drives, then takes its place, or sleeps
 //!   service   sleeps at the gate ──► takes the baton, drives, announces, puts it down
 //! ```
+
+#[cfg(all(test, loom))]
+mod models;
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
