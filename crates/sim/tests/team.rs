@@ -13,9 +13,10 @@ fn team(seed: u64, mask: Mask) -> Report {
 }
 
 #[test]
-fn three_hundred_seeds_pass_and_reach_all_edges() {
+fn many_seeds_pass_and_reach_all_edges() {
     let mut tally = plurix_sim::Tally::default();
-    for seed in 1000..1300 {
+    // As many as it takes to lose a line that a team went on from, which is seldom.
+    for seed in 1000..4000 {
         let report = team(seed, Mask::default());
         assert_eq!(
             report.failure, None,

@@ -192,7 +192,8 @@ fn serve(trap: Trap, address: usize, is_store: Option<bool>) -> bool {
     }
     let faults = watched.lock().clone();
     let Some(faults) = faults else {
-        return false;
+        // The protocol has gone since the look above, and opened everything before it went.
+        return inner.serve_again(page, wants);
     };
     let asked = AssertUnwindSafe(|| faults.fault(PageNumber(page as u32), wants));
     if catch_unwind(asked).is_err() {
