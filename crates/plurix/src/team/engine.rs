@@ -42,6 +42,8 @@ pub(super) struct Core {
     /// Connections that are watched for room as well, by rank.
     full: u64,
     spinner: Spinner,
+    /// A barrier has opened, which others may wait for, and they were not told.
+    has_opened: bool,
     failure: Option<TeamError>,
     pub(super) roll: Roll,
     pub(super) lines: Lines,
@@ -99,6 +101,7 @@ impl Engine {
             links,
             full: 0,
             spinner: Spinner::new(spin, Instant::now()).resting_at_most(REST_MAX),
+            has_opened: false,
             failure: None,
             roll: Roll::default(),
             lines,
@@ -215,12 +218,17 @@ impl Core {
         &mut self,
         ready: &mut impl FnMut(&mut Self) -> Result<Option<R>, TeamError>,
     ) -> Result<Option<R>, TeamError> {
+        let mut has_opened = false;
         loop {
             let answer = self.attempt(ready);
-            let has_opened = self.flush()?;
-            if !has_opened || !matches!(answer, Ok(None)) {
+            let opens = self.flush()?;
+            let goes_on = matches!(answer, Ok(None));
+            if !opens || !goes_on {
+                // Who has an answer tells the others anyway.
+                self.has_opened = has_opened && goes_on;
                 return answer;
             }
+            has_opened = true;
         }
     }
 
@@ -370,6 +378,10 @@ impl Drive for Core {
             let _ = link.notice_end();
         }
         self.answer();
+    }
+
+    fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_opened)
     }
 
     fn has_failed(&self) -> bool {

@@ -61,6 +61,8 @@ pub(super) trait Drive {
     fn answer(&mut self);
     /// Takes what the gate has been woken by, besides, and answers.
     fn attend(&mut self);
+    /// Whether a look of one who waits has brought about what others may wait for; asked once.
+    fn take_news(&mut self) -> bool;
     /// Whether it cannot go on: then nothing that comes is of interest.
     fn has_failed(&self) -> bool;
     /// Whether something may come to the gate although nobody dozes.
@@ -144,6 +146,9 @@ impl<D: Drive> Baton<D> {
                 self.announce(&held);
                 self.put(held);
                 return answer;
+            }
+            if held.driven.take_news() {
+                self.announce(&held);
             }
             if held.is_driven && !drives {
                 held = self.watch(held);

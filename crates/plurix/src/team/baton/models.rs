@@ -192,6 +192,10 @@ impl Drive for Member {
         self.answer();
     }
 
+    fn take_news(&mut self) -> bool {
+        false
+    }
+
     fn has_failed(&self) -> bool {
         self.has_failed
     }
