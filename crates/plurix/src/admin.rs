@@ -80,7 +80,7 @@ fn ask(
 }
 
 /// The answer, or `None` if none came before the deadline.
-fn exchange(
+pub(crate) fn exchange(
     connection: &mut Connection,
     message: &ToLeader,
     deadline: Instant,

@@ -121,6 +121,15 @@ impl PageRun {
         (first..(first + u64::from(self.count)).min(1 << 32)).map(|page| PageNumber(page as u32))
     }
 
+    /// The run in parts of at most so many pages.
+    pub fn parts(self, most: u32) -> impl Iterator<Item = Self> {
+        let starts = (0..self.count).step_by(most.max(1) as usize);
+        starts.map(move |at| {
+            let first = PageNumber(self.first.0.wrapping_add(at));
+            Self::new(first, (self.count - at).min(most))
+        })
+    }
+
     /// The shortest list of runs that holds exactly the `pages`, which ascend.
     #[must_use]
     pub fn compact(pages: impl IntoIterator<Item = PageNumber>) -> Vec<Self> {
@@ -410,12 +419,16 @@ impl Message for ToLeader {
                 | Request::Heartbeat
                 | Request::Leave => {}
             },
-            Self::RecoveryLine { request, .. } => request.attachments(lend),
+            Self::RecoveryLine { request, .. } => {
+                if let LineRequest::Pages(pages) = request {
+                    lend(&pages.bytes);
+                }
+            }
             Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {}
         }
     }
 
-    fn attach(&mut self, take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
+    fn attach(&mut self, mut take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
         match self {
             Self::Request { request, .. } => match request {
                 Request::Commit(commit) => attach(&mut commit.writes, take),
@@ -426,7 +439,10 @@ impl Message for ToLeader {
                 | Request::Heartbeat
                 | Request::Leave => Ok(()),
             },
-            Self::RecoveryLine { request, .. } => request.attach(take),
+            Self::RecoveryLine { request, .. } => match request {
+                LineRequest::Pages(pages) => pages.attach(take()?),
+                _ => Ok(()),
+            },
             Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {
                 Ok(())
             }
@@ -438,7 +454,7 @@ impl Message for ToStation {
     fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
         let batch = match self {
             Self::Batch(batch) => batch,
-            Self::RecoveryLine(answer) => return answer.attachments(lend),
+            Self::RecoveryLine(LineAnswer::Pages(pages)) => return lend(&pages.bytes),
             _ => return,
         };
         for item in &batch.items {
@@ -465,7 +481,7 @@ impl Message for ToStation {
     fn attach(&mut self, mut take: impl FnMut() -> Result<Bytes, Error>) -> Result<(), Error> {
         let batch = match self {
             Self::Batch(batch) => batch,
-            Self::RecoveryLine(answer) => return answer.attach(take),
+            Self::RecoveryLine(LineAnswer::Pages(pages)) => return pages.attach(take()?),
             _ => return Ok(()),
         };
         for item in &mut batch.items {

@@ -83,10 +83,9 @@ impl Record {
         places: Places,
     ) -> Result<Self> {
         let lines = places.lines;
-        let is_blocking = |lines: LineOptions| lines.strategy == CheckpointStrategy::Blocking;
         Ok(Self {
             line_every_ns: lines.map_or(0, |lines| ns(lines.every).max(1)),
-            line_blocks: lines.is_some_and(is_blocking).into(),
+            line_blocks: lines.is_some_and(LineOptions::is_blocking).into(),
             spreads: places.spread.into(),
             fingerprint,
             stations: stations.into(),

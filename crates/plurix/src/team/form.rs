@@ -17,7 +17,6 @@ use super::recovery_line::{LineOptions, Lines};
 use super::{TeamError, TeamOptions};
 use crate::error::{ErrorKind, Result};
 use crate::net::{Address, ListenError, Listener};
-use crate::server::CheckpointStrategy;
 use crate::station::Station;
 
 /// While members meet, it is looked this often whether the team is still the same.
@@ -111,7 +110,6 @@ pub(super) fn keeping(
     team: &TeamOptions,
 ) -> Option<Keeping> {
     let address = station.reached.clone()?;
-    let is_blocking = |lines: LineOptions| lines.strategy == CheckpointStrategy::Blocking;
     let driver = station.shared.driver();
     let (secret, patience) = (driver.options().secret.clone(), driver.options().patience);
     drop(driver);
@@ -125,7 +123,7 @@ pub(super) fn keeping(
         team: formation.team,
         rank: Rank(formation.rank),
         size: formation.size(),
-        is_blocking: team.lines.is_some_and(is_blocking),
+        is_blocking: team.lines.is_some_and(LineOptions::is_blocking),
     })
 }
 

@@ -27,6 +27,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::TeamError;
 use super::engine::Engine;
+use crate::admin::exchange;
 use crate::net::handshake::{Client, ConnectError, connect};
 use crate::net::{Address, Connection, NetError, Secret};
 use crate::station::HANDSHAKE_MAX;
@@ -35,9 +36,6 @@ use crate::station::HANDSHAKE_MAX;
 const COLLECTED: usize = 64;
 /// Between two attempts to reach the page server.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Nobody waits longer for an answer at the beginning of a team.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-
 /// What the engine wants of the keeper.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -144,12 +142,12 @@ impl Keeping {
     /// # Errors
     /// [`TeamError`] if the page server cannot be asked.
     pub(super) fn ask(&self) -> Result<(u64, Option<RecoveryLine>), TeamError> {
-        let deadline = Instant::now() + ANSWER_MAX;
+        let deadline = Instant::now() + self.patience;
         loop {
             let answer = self.connect().and_then(|mut connection| {
                 let question = self.request(LineRequest::Ask(self.team));
                 let address = self.address.clone();
-                hear(&mut connection, &question, deadline)
+                exchange(&mut connection, &question, deadline)
                     .map_err(|source| ConnectError::Broken { address, source })
             });
             match answer {
@@ -168,28 +166,6 @@ impl Keeping {
                     return Err(TeamError::Connect(Arc::new(error)));
                 }
             }
-        }
-    }
-}
-
-/// Sends one message and waits for the answer.
-fn hear(
-    connection: &mut Connection,
-    question: &ToLeader,
-    deadline: Instant,
-) -> Result<Option<ToStation>, NetError> {
-    connection.queue(question)?;
-    loop {
-        connection.flush()?;
-        if let Some(answer) = connection.next()? {
-            return Ok(Some(answer));
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(None);
-        }
-        if !connection.receive()? {
-            connection.wait(left)?;
         }
     }
 }
@@ -246,8 +222,6 @@ impl<'e> Keeper<'e> {
 
     /// Does what the engine wants until that has ended.
     pub(super) fn run(mut self) {
-        // Who waits for a page shall not wait for this.
-        self.reconnect();
         while !self.mailbox.is_over() {
             for job in self.mailbox.take() {
                 self.begin(job);

@@ -31,6 +31,12 @@ impl LineOptions {
         }
     }
 
+    /// Whether workers wait for lines.
+    #[must_use]
+    pub fn is_blocking(self) -> bool {
+        self.strategy == CheckpointStrategy::Blocking
+    }
+
     /// By another strategy.
     #[must_use]
     pub fn strategy(mut self, strategy: CheckpointStrategy) -> Self {
@@ -94,19 +100,20 @@ impl Lines {
         &self.mailbox
     }
 
-    /// What the barrier behind a phase is, as far as this station has a say.
-    pub(super) fn boundary(&self) -> Boundary {
-        let is_due = |options: &LineOptions| self.last.elapsed() >= options.every;
-        match self.options.filter(is_due) {
-            Some(_) if self.running.is_none() => Boundary::Cut(self.basis),
-            _ => Boundary::Phase,
+    /// What the barrier behind a phase is, as far as this station has a say. The first one decides; the
+    /// others do not ask the clock at each barrier.
+    pub(super) fn boundary(&self, decides: bool) -> Boundary {
+        let is_due = |options: LineOptions| self.last.elapsed() >= options.every;
+        if decides && self.running.is_none() && self.options.is_some_and(is_due) {
+            Boundary::Cut(self.basis)
+        } else {
+            Boundary::Phase
         }
     }
 
     /// Whether workers are to wait for the line under way.
     pub(super) fn holds_up(&self) -> bool {
-        let is_blocking = |options: LineOptions| options.strategy == CheckpointStrategy::Blocking;
-        self.running.is_some() && self.options.is_some_and(is_blocking)
+        self.running.is_some() && self.options.is_some_and(LineOptions::is_blocking)
     }
 
     /// Pages are wanted that the team's line has.

@@ -15,6 +15,7 @@ use plurix_wire::{PageNumber, Rank};
 use super::engine::{Counts, Engine};
 use super::keeper::{Keeper, Keeping};
 use super::record::Formation;
+use super::recovery_line::LineOptions;
 use super::tell::Teller;
 use super::waits::Waits;
 use super::{Program, Setup, TeamError, TeamOptions, Turn, Worker, form, record, statistics};
@@ -158,8 +159,9 @@ fn live<P: Program>(
     let answer = work(station, place, team, program, finish);
     if let Err(error) = &answer {
         match error.kind() {
+            // Others find this one lost, and form another team with it.
+            kind if is_of_station(kind) || is_loss(error) => engine.abandon(),
             ErrorKind::Team(why) => engine.give_up((**why).clone()),
-            kind if is_of_station(kind) => engine.abandon(),
             _ => engine.give_up(TeamError::WorkerFailed),
         }
     }
@@ -252,7 +254,7 @@ fn run_workers<P: Program>(
                     count,
                     crew: crew.clone(),
                     waits,
-                    holds_up: team.lines.is_some(),
+                    holds_up: team.lines.is_some_and(LineOptions::is_blocking),
                 };
                 let running = running.clone();
                 scope.spawn(move || {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plurix_memory::{Access, Exclusive, Shared, ViewHandle};
 use plurix_protocol::team::Boundary;
-use plurix_wire::SyncId;
+use plurix_wire::{Rank, SyncId};
 
 use super::TeamError;
 use super::engine::Engine;
@@ -299,7 +299,7 @@ impl<'t> Worker<'t> {
                 let boundary = match next {
                     Some(phase) => {
                         core.lines.phase = phase;
-                        core.lines.boundary()
+                        core.lines.boundary(core.member.rank() == Rank(0))
                     }
                     None => Boundary::Within,
                 };

@@ -19,7 +19,6 @@
 //! 4. No line waits for a part that its member has withdrawn, whoever comes first.
 
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -45,7 +44,7 @@ const RECORD_BYTES: u64 = HEADER_BYTES as u64 + 8;
 const TEAMS_MAX: usize = 1024;
 
 /// The lines of all teams.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct RecoveryLines {
     newest: BTreeMap<TeamId, RecoveryLine>,
     /// What is being handed over.
@@ -77,19 +76,6 @@ struct Part {
     pages: Vec<(PageNumber, Arc<PageBytes>)>,
     /// Once it is complete.
     state: Option<Vec<u8>>,
-}
-
-impl Hash for RecoveryLines {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self {
-            newest,
-            forming,
-            asked,
-            formations,
-            given_up,
-        } = self;
-        (newest, forming, asked, formations, given_up).hash(state);
-    }
 }
 
 impl RecoveryLines {

@@ -219,29 +219,18 @@ impl Member {
 
     /// Asks for those pages of a run that are kept here and begin as they are in the recovery line.
     pub(super) fn load(&mut self, run: PageRun) {
-        let mut left = run;
-        while left.count > 0 {
-            let part = PageRun::new(left.first, left.count.min(SERVED_PAGES_MAX));
+        for part in run.parts(SERVED_PAGES_MAX) {
             part.pages()
                 .for_each(|page| self.set_state(page, State::Loading));
             self.out.push_back(Command::Load(part));
-            left = PageRun::new(
-                PageNumber(left.first.0.wrapping_add(part.count)),
-                left.count - part.count,
-            );
         }
     }
 }
 
 /// Copies of pages, which ascend, in messages of neighbours.
 fn copies(pages: impl IntoIterator<Item = PageNumber>, view: &impl View) -> Vec<Pages> {
-    let whole = PageRun::compact(pages);
-    let runs = whole.into_iter().flat_map(|run| {
-        let (first, count) = (run.first.0, run.count);
-        (0..count)
-            .step_by(SERVED_PAGES_MAX as usize)
-            .map(move |at| PageRun::new(PageNumber(first + at), (count - at).min(SERVED_PAGES_MAX)))
-    });
+    let whole = PageRun::compact(pages).into_iter();
+    let runs = whole.flat_map(|run| run.parts(SERVED_PAGES_MAX));
     runs.map(|run| Pages {
         run,
         bytes: view.copy_run(run),

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::PageRun;
@@ -157,40 +156,4 @@ pub enum LineRefusal {
     /// A request that breaks the protocol.
     #[error("a request out of order, or of pages that the heap does not have")]
     Malformed,
-}
-
-impl LineRequest {
-    pub(super) fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
-        if let Self::Pages(pages) = self {
-            lend(&pages.bytes);
-        }
-    }
-
-    pub(super) fn attach(
-        &mut self,
-        mut take: impl FnMut() -> Result<Bytes, Error>,
-    ) -> Result<(), Error> {
-        match self {
-            Self::Pages(pages) => pages.attach(take()?),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl LineAnswer {
-    pub(super) fn attachments<'a>(&'a self, mut lend: impl FnMut(&'a [u8])) {
-        if let Self::Pages(pages) = self {
-            lend(&pages.bytes);
-        }
-    }
-
-    pub(super) fn attach(
-        &mut self,
-        mut take: impl FnMut() -> Result<Bytes, Error>,
-    ) -> Result<(), Error> {
-        match self {
-            Self::Pages(pages) => pages.attach(take()?),
-            _ => Ok(()),
-        }
-    }
 }
