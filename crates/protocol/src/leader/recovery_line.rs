@@ -389,6 +389,8 @@ impl Leader {
         if self.settings.durability == Durability::Memory {
             self.logged = number;
         }
+        // Whoever hears of the line finds it in the log.
+        self.append(Body::RecoveryLine(team));
         let mut state = None;
         for part in forming.parts.into_iter().flatten() {
             for (page, image) in part.pages {
@@ -404,7 +406,6 @@ impl Leader {
         let state = state.unwrap_or_default();
         self.recovery_lines
             .insert(team, RecoveryLine { number, state });
-        self.append(Body::RecoveryLine(team));
     }
 
     /// Transactions do not read weak pages, but may have fetched them with their neighbours.
