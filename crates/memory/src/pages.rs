@@ -48,6 +48,12 @@ impl team::View for View {
         self.fill(page, bytes);
     }
 
+    fn bring(&mut self, run: PageRun, bytes: &[u8], access: team::Access) {
+        if let Err(error) = self.bring(run, bytes, access) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
     fn copy_out(&self, page: PageNumber, into: &mut PageBytes) {
         self.copy_out(page, into);
     }

@@ -15,6 +15,8 @@ use proptest::prelude::*;
 use sketch::Sketch;
 
 const PAGES: u32 = 12;
+/// Pages that are under way at most when they were asked for ahead of need.
+const UNDER_WAY: u32 = 6;
 const LOCK: SyncId = SyncId(7);
 const COUNTER: SyncId = SyncId(9);
 /// The page and byte that the lock guards.
@@ -32,6 +34,7 @@ impl Team {
         let station = |rank| {
             let settings = Settings {
                 read_ahead: 4,
+                under_way: UNDER_WAY,
                 change_bytes: 200,
             };
             let mut member = Member::new(Rank(rank), size, settings);
@@ -235,6 +238,65 @@ fn a_page_moves_to_its_sole_writer() {
     team.barrier();
     assert_eq!(team.load(0, P, 1), 9);
     assert_eq!(team.load(0, P, 0), 1);
+}
+
+/// Pages that a station has asked for on the wire to `home`.
+fn fetched(team: &Team, from: usize, home: Rank) -> u32 {
+    let wire = team.wires.get(&(Rank(from as u16), home));
+    let messages = wire.into_iter().flatten();
+    let fetches = messages.filter_map(|message| match message {
+        ToPeer::Fetch { run, .. } => Some(run.count),
+        _ => None,
+    });
+    fetches.sum()
+}
+
+#[test]
+fn what_is_wished_for_is_asked_for_as_earlier_pages_come() {
+    let home = Rank(0);
+    let mut team = Team::new(2, Placement::Cyclic(PAGES), 1);
+    let all = PageRun::new(PageNumber(0), PAGES);
+    team.stations[1].0.prefetch(all);
+    let mut most = 0;
+    while team.deliver(0) {
+        team.post();
+        most = most.max(fetched(&team, 1, home));
+    }
+    assert_eq!(most, UNDER_WAY);
+    for page in all.pages() {
+        assert!(team.access(1, page, Access::Read), "{page}");
+    }
+    // Nobody waits at a barrier for what is only wished for.
+    team.barrier();
+    for page in all.pages() {
+        team.store(0, page, 0, 1);
+    }
+    team.barrier();
+    team.stations[1].0.prefetch(all);
+    team.arrive(1, None);
+    team.post();
+    assert_eq!(fetched(&team, 1, home), UNDER_WAY);
+    team.arrive(0, None);
+    while team.deliver(0) {}
+    assert!(!team.access(1, PageNumber(PAGES - 1), Access::Read));
+}
+
+#[test]
+fn a_run_that_is_waited_for_is_asked_for_in_parts() {
+    let mut team = Team::new(2, Placement::Cyclic(PAGES), 1);
+    let all = PageRun::new(PageNumber(0), PAGES);
+    loop {
+        let (member, view) = &mut team.stations[1];
+        let ready = member.access_run(all, Access::Write, view);
+        if ready.expect("the team goes on") {
+            break;
+        }
+        team.post();
+        assert!(fetched(&team, 1, Rank(0)) <= UNDER_WAY);
+        assert!(team.deliver(0), "nothing can bring the rest");
+    }
+    let (_, view) = &team.stations[1];
+    assert!(all.pages().all(|page| view.access(page) == Access::Write));
 }
 
 /// Found by the simulator: `team --seed 15964`.

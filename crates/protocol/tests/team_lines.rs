@@ -56,6 +56,7 @@ impl Team {
         let station = |rank| {
             let settings = Settings {
                 read_ahead: 2,
+                under_way: 3,
                 change_bytes: 100,
             };
             let mut member = Member::new(Rank(rank), SIZE as u16, settings);

@@ -32,6 +32,13 @@ pub(crate) trait Gate: Send + Sync {
     /// access away, `from` does not matter.
     fn change(&self, range: Range<usize>, from: Access, to: Access) -> io::Result<u64>;
 
+    /// Gives bytes, or zeros if there are none, to closed pages that have no memory yet, and opens them, from
+    /// the first one on; answers how many bytes of `range` that was done with, and how many system calls
+    /// it took. Stops where it cannot: the rest is as it was.
+    fn bring(&self, _range: Range<usize>, _bytes: &[u8], _access: Access) -> (usize, u64) {
+        (0, 0)
+    }
+
     /// Puts pages back that should be open to `access`, in case that the kernel took them from the
     /// mapping.
     fn renew(&self, _range: Range<usize>, _access: Access) -> io::Result<()> {

@@ -30,6 +30,7 @@
 
 mod diffs;
 mod faults;
+mod filling;
 mod handle;
 mod lending;
 mod patch;
@@ -49,6 +50,7 @@ use crate::diff::Comparer;
 use crate::sys::{Backend, ViewMemory, ZeroedSlice};
 use diffs::Twins;
 use faults::Registration;
+use filling::Filled;
 use lending::Lending;
 use patch::Patcher;
 
@@ -90,6 +92,7 @@ impl fmt::Display for Mechanism {
 pub struct View {
     inner: Arc<Inner>,
     twins: Twins,
+    filled: Filled,
     comparer: Comparer,
     patcher: Patcher,
     system_calls: u64,
@@ -162,6 +165,7 @@ impl View {
             lending: Lending::default(),
         };
         Ok(Self {
+            filled: Filled::new(backend, inner.page_count())?,
             inner: Arc::new(inner),
             twins: Twins::default(),
             comparer: Comparer::detect(),
@@ -278,34 +282,6 @@ impl View {
         Ok(())
     }
 
-    /// Puts `bytes`, or zeros, into a page that is closed.
-    ///
-    /// # Panics
-    /// If the page is open, has a twin, or lies beyond the view.
-    pub fn fill(&mut self, page: PageNumber, bytes: Option<&PageBytes>) {
-        let inner = &*self.inner;
-        assert!(
-            inner.is_abandoned() || inner.access(page) == Access::None,
-            "page {page} is open: the program may be at work in it"
-        );
-        assert!(
-            !self.twins.has(page),
-            "page {page} has a twin, which would not fit its new bytes"
-        );
-        inner.assert_not_lent(page, true);
-        let target = inner.memory.page(start_of(page)).as_ptr();
-        let bytes = bytes.unwrap_or(&[0; PAGE_BYTES]);
-        // SAFETY: the page is closed, so that the program does not touch it; the protocol reaches it
-        // by `View` alone, which is borrowed exclusively; `bytes` is elsewhere, for no reference
-        // into the alias is made but to atomic words.
-        unsafe {
-            target
-                .cast_mut()
-                .cast::<PageBytes>()
-                .copy_from_nonoverlapping(bytes, 1);
-        }
-    }
-
     /// Copies a page out, while the program may be storing to it: bytes that are not being stored
     /// are right.
     ///
@@ -328,23 +304,6 @@ impl View {
         }
         for (word, bytes) in words.iter().zip(into.as_chunks_mut().0) {
             *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
-        }
-    }
-
-    /// Gives the memory of pages back that are closed; they are zero afterwards.
-    ///
-    /// # Panics
-    /// If one of them is open, has a twin, or lies beyond the view.
-    pub fn discard(&mut self, run: PageRun) {
-        for page in run.pages() {
-            let is_closed = self.inner.access(page) == Access::None && !self.twins.has(page);
-            assert!(is_closed, "page {page} is in use");
-            self.inner.assert_not_lent(page, true);
-        }
-        let bytes = bytes_of(self.inner.pages_of(run));
-        self.system_calls += 1;
-        if !self.inner.memory.gate().discard(bytes) {
-            run.pages().for_each(|page| self.fill(page, None));
         }
     }
 

@@ -194,6 +194,11 @@ impl Connection {
     /// Sends what is queued and then `message`, as [`flush`](Self::flush) does. Its long byte
     /// strings are copied only if the socket does not take them at once.
     pub(crate) fn send<M: Message>(&mut self, message: &M) -> Result<bool, NetError> {
+        if self.is_sending() {
+            // The socket was full, and takes hardly all of both: what waits is copied once.
+            self.queue(message)?;
+            return self.flush();
+        }
         let mut left = LENT_MAX;
         let lent = frame::encode_lending(message, &mut self.output, |bytes| {
             let lends = bytes.len() >= LENT_BYTES_MIN && left > 0;

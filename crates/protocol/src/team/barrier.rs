@@ -57,6 +57,8 @@ impl Member {
     ) -> Result<(), Error> {
         assert!(self.barrier.place == Place::Away, "a station arrives once");
         self.barrier.place = Place::Coming(brings, boundary);
+        // What is not under way yet is not waited for.
+        self.wished.clear();
         self.try_arrive(view);
         self.settle(view)
     }

@@ -3,13 +3,15 @@
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Home, Pages, ToPeer};
-use plurix_wire::{PAGE_BYTES, PageBytes, PageNumber, Rank};
+use plurix_wire::{PageNumber, Rank};
 
 use super::regions::{Entry, State};
 use super::{Access, Error, Member, View};
 
 /// Most pages that are opened at once, of which one is stored to.
 const OPENED_AHEAD_MAX: u32 = 64;
+/// So many runs of pages can be wished for.
+const WISHED_MAX: usize = 4096;
 
 impl Member {
     /// The program wants to load or store; answers whether it can now. Else it asks again when a
@@ -70,29 +72,55 @@ impl Member {
         wants: Access,
         view: &mut impl View,
     ) -> Result<bool, Error> {
-        self.prefetch(run);
+        let later = self.ask_for(run);
         self.settle(view)?;
-        let mut is_ready = true;
-        for page in run.pages() {
+        let mut is_ready = later.count == 0;
+        for page in run.pages().take((run.count - later.count) as usize) {
             is_ready &= self.access(page, wants, view)?;
         }
         Ok(is_ready)
     }
 
-    /// Asks for those pages of a run that are not here, which will be needed.
+    /// Asks for those pages of a run that are not here, which will be needed in this interval: for as many
+    /// at once as [`Settings::under_way`](super::Settings::under_way) allows, and for the others as these
+    /// come. Of very many such wishes, the last ones are forgotten.
     pub fn prefetch(&mut self, run: PageRun) {
-        let mut page = u64::from(run.first.0);
-        let end = page + u64::from(run.count);
-        while page < end {
-            let first = PageNumber(page as u32);
+        if self.wished.len() < WISHED_MAX {
+            self.wished.push_back(run);
+            self.ask_ahead();
+        }
+    }
+
+    /// Asks for what is wished for, as far as there is room for it under way.
+    fn ask_ahead(&mut self) {
+        while let Some(run) = self.wished.pop_front() {
+            let later = self.ask_for(run);
+            if later.count > 0 {
+                return self.wished.push_front(later);
+            }
+        }
+    }
+
+    /// Asks for those pages of a run that are not here, as far as there is room for them under way; answers
+    /// the rest of the run.
+    fn ask_for(&mut self, run: PageRun) -> PageRun {
+        let PageRun {
+            mut first,
+            mut count,
+        } = run;
+        let most = u64::from(self.settings.under_way);
+        while count > 0 && self.asked < most {
+            let room = most - self.asked;
             let asked = match self.regions.get(first) {
                 Some(entry) if entry.state == State::Void => {
-                    self.ask(first, (end - page).min(u64::from(u32::MAX)) as u32)
+                    self.ask(first, u64::from(count).min(room) as u32)
                 }
                 _ => 1,
             };
-            page += u64::from(asked);
+            first.0 = first.0.wrapping_add(asked);
+            count -= asked;
         }
+        PageRun::new(first, count)
     }
 
     /// Asks for up to `most` pages from `first` on, which is void; answers for how many.
@@ -137,6 +165,7 @@ impl Member {
             }
         }
         self.learn_homes(homes);
+        self.ask_ahead();
         self.serve_early(view)?;
         self.try_arrive(view);
         Ok(())
@@ -167,14 +196,13 @@ impl Member {
         view: &mut impl View,
     ) -> Result<(), Error> {
         let mut came = Vec::new();
-        for (at, page) in pages.run.pages().enumerate() {
+        for page in pages.run.pages() {
             let entry = self.entry(from, page)?;
             if entry.home() != Some(from) {
                 return Err(Error::Violation(from, "a page of another's"));
             }
             match entry.state {
                 State::Asked => {
-                    view.fill(page, page_at(&pages.bytes, at));
                     self.set_state(page, State::Clean);
                     came.push(page);
                 }
@@ -185,8 +213,9 @@ impl Member {
         self.asked -= u64::from(pages.run.count);
         self.fetched += u64::from(pages.run.count);
         for run in PageRun::compact(came) {
-            view.set_access(run, Access::Read);
+            view.bring(run, pages.bytes_of(run), Access::Read);
         }
+        self.ask_ahead();
         self.try_arrive(view);
         Ok(())
     }
@@ -205,7 +234,6 @@ impl Member {
         let mut shared = Vec::new();
         let mut open = Vec::new();
         for page in run.pages() {
-            view.fill(page, None);
             let is_shared = self.copies.any(page);
             let list = if is_shared { &mut shared } else { &mut open };
             list.push(page);
@@ -223,7 +251,7 @@ impl Member {
         }
         for (pages, access) in [(shared, Access::Read), (open, Access::Write)] {
             for run in PageRun::compact(pages) {
-                view.set_access(run, access);
+                view.bring(run, &[], access);
             }
         }
     }
@@ -286,9 +314,4 @@ impl Member {
         self.stores.asked(run);
         run
     }
-}
-
-/// Page `at` of many; nothing if they are all zero.
-fn page_at(bytes: &[u8], at: usize) -> Option<&PageBytes> {
-    bytes.get(at * PAGE_BYTES..)?.first_chunk()
 }

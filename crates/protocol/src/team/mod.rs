@@ -114,6 +114,8 @@ pub enum Error {
 pub struct Settings {
     /// Most pages asked for ahead when misses are sequential.
     pub read_ahead: u32,
+    /// While so many are under way, nothing more is asked for ahead of need.
+    pub under_way: u32,
     /// Changes are sent in messages of about so many bytes, so that the home applies one while the
     /// next is made.
     pub change_bytes: usize,
@@ -123,6 +125,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             read_ahead: 256,
+            under_way: 512,
             change_bytes: 128 << 10,
         }
     }
@@ -150,6 +153,8 @@ pub struct Member {
     coordinator: Option<Coordinator>,
     /// Pages whose homes or bytes have been asked for.
     asked: u64,
+    /// What is asked for ahead of need, as soon as there is room for it under way.
+    wished: VecDeque<PageRun>,
     /// See [`fetched`](Self::fetched).
     fetched: u64,
     /// See [`notices`](Self::notices).
@@ -191,6 +196,7 @@ impl Member {
             lines: RecoveryLines::default(),
             coordinator: (rank == COORDINATOR).then(|| Coordinator::new(size)),
             asked: 0,
+            wished: VecDeque::new(),
             fetched: 0,
             notices: 0,
             left: 0,

@@ -199,19 +199,18 @@ impl Member {
     /// [`Error`] if the team cannot go on.
     pub fn loaded(&mut self, pages: &Pages, view: &mut impl View) -> Result<(), Error> {
         let mut came = Vec::new();
-        for (page, bytes) in pages.each() {
+        for page in pages.run.pages() {
             if self
                 .regions
                 .get(page)
                 .is_some_and(|e| e.state == State::Loading)
             {
-                view.fill(page, bytes);
                 self.set_state(page, State::Shared);
                 came.push(page);
             }
         }
         for run in PageRun::compact(came) {
-            view.set_access(run, Access::Read);
+            view.bring(run, pages.bytes_of(run), Access::Read);
         }
         self.serve_early(view)?;
         self.settle(view)

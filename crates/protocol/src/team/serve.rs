@@ -110,7 +110,7 @@ impl Member {
         while left > 0 {
             let is_blank = |entry: Entry| entry.state == State::Blank;
             let blank = self.regions.get(page).is_some_and(is_blank);
-            let most = left.min(SERVED_PAGES_MAX);
+            let most = left.min(SERVED_AT_ONCE);
             let part = self.regions.run(page, most, |e| is_blank(e) == blank);
             for page in part.pages() {
                 if !canary::strikes(Canary::ForgetReader) {
@@ -152,14 +152,7 @@ impl Member {
             let page = diff.page();
             match self.entry(from, page)?.state {
                 State::Blank if !self.lines.goes_on => {
-                    view.fill(page, None);
-                    view.set_access(
-                        PageRun {
-                            first: page,
-                            count: 1,
-                        },
-                        Access::Read,
-                    );
+                    view.bring(page.into(), &[], Access::Read);
                     self.set_state(page, State::Shared);
                 }
                 state if state.is_home() && state.has_bytes() => {}
@@ -175,6 +168,11 @@ impl Member {
         self.try_release(view)
     }
 }
+
+/// Of a longer run, the first pages are on their way and taken while the next are copied. That so few stay in
+/// the caches, too.
+const SERVED_AT_ONCE: u32 = 64;
+const _: () = assert!(SERVED_AT_ONCE <= SERVED_PAGES_MAX);
 
 /// No member has more fetches under way than its read-ahead asks for; a bound for those that have
 /// gone mad.

@@ -28,6 +28,17 @@ pub trait View {
     /// Sets all bytes of a page with [`Access::None`], to zero if there are none.
     fn fill(&mut self, page: PageNumber, bytes: Option<&PageBytes>);
 
+    /// Fills pages with [`Access::None`] and opens them, which memory may do at once. `bytes` are those of
+    /// all pages, one after the other; without any they are zero.
+    fn bring(&mut self, run: PageRun, bytes: &[u8], access: Access) {
+        let (pages, _) = bytes.as_chunks();
+        let bytes = pages.iter().map(Some).chain(std::iter::repeat(None));
+        for (page, bytes) in run.pages().zip(bytes) {
+            self.fill(page, bytes);
+        }
+        self.set_access(run, access);
+    }
+
     /// Copies a page. Of bytes that the program is storing, either value may be found.
     fn copy_out(&self, page: PageNumber, into: &mut PageBytes);
 

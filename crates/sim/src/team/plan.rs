@@ -95,13 +95,14 @@ impl Plan {
             worker_at.extend((0..workers).map(|_| station));
         }
         let regions = (0..random.within(1..4)).map(|index| region(index, random));
-        let plan = Self {
+        let mut plan = Self {
             stations,
             worker_at,
             regions: regions.collect(),
             settings: Settings {
                 read_ahead: random.pick(&[1, 2, 4, 16]),
                 change_bytes: random.pick(&[1, 40, 200, 100_000]),
+                ..Settings::default()
             },
             intervals: random.within(1..8) as usize,
             locks: random.within(1..4),
@@ -113,6 +114,7 @@ impl Plan {
             has_race: random.chance(15),
             lines: None,
         };
+        plan.settings.under_way = random.pick(&[1, 3, 512]);
         plan.with_lines(seed)
     }
 

@@ -161,6 +161,19 @@ impl Pages {
         let bytes = pages.iter().map(Some).chain(std::iter::repeat(None));
         self.run.pages().zip(bytes)
     }
+
+    /// The bytes of some of the pages; none if they are all zero.
+    ///
+    /// # Panics
+    /// If the run leaves that of the pages.
+    #[must_use]
+    pub fn bytes_of(&self, run: PageRun) -> &[u8] {
+        if self.bytes.is_empty() {
+            return &[];
+        }
+        let first = (run.first.0 - self.run.first.0) as usize;
+        &self.bytes[first * PAGE_BYTES..][..run.count as usize * PAGE_BYTES]
+    }
 }
 
 /// Changed bytes on their way home.

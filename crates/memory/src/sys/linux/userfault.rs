@@ -8,6 +8,8 @@
 //!     └──────────────────────── CONTINUE ─────────────────────────────▲
 //! ```
 //!
+//! `COPY` and `ZEROPAGE` open a page as well that the memfd does not have yet, and give it its bytes.
+//!
 //! A closed page is one without an entry in the page table of the program's mapping. Its bytes stay
 //! in the memfd, so that a fault on it is MINOR; a page that was never filled raises MISSING.
 //! `CONTINUE` maps what the memfd has, which is therefore touched through the alias first.
@@ -45,11 +47,14 @@ const REGISTER_MISSING: u64 = 1;
 const REGISTER_WP: u64 = 1 << 1;
 const REGISTER_MINOR: u64 = 1 << 2;
 const CONTINUE_WP: u64 = 1 << 1;
+const COPY_WP: u64 = 1 << 1;
 const WRITEPROTECT_WP: u64 = 1;
 
 const UFFDIO_API: Opcode = opcode::read_write::<Handshake>(0xaa, 0x3f);
 const UFFDIO_REGISTER: Opcode = opcode::read_write::<Register>(0xaa, 0);
 const UFFDIO_UNREGISTER: Opcode = opcode::read::<Bytes>(0xaa, 1);
+const UFFDIO_COPY: Opcode = opcode::read_write::<Copy>(0xaa, 3);
+const UFFDIO_ZEROPAGE: Opcode = opcode::read_write::<Continue>(0xaa, 4);
 const UFFDIO_WRITEPROTECT: Opcode = opcode::read_write::<WriteProtect>(0xaa, 6);
 const UFFDIO_CONTINUE: Opcode = opcode::read_write::<Continue>(0xaa, 7);
 
@@ -84,7 +89,18 @@ struct WriteProtect {
     mode: u64,
 }
 
-/// `struct uffdio_continue`.
+/// `struct uffdio_copy`.
+#[repr(C)]
+struct Copy {
+    target: u64,
+    source: u64,
+    length: u64,
+    mode: u64,
+    /// Answer: bytes copied, or an error's number, negative.
+    copied: i64,
+}
+
+/// `struct uffdio_continue`, and `struct uffdio_zeropage`.
 #[repr(C)]
 struct Continue {
     range: Bytes,
@@ -179,6 +195,38 @@ impl Userfault {
         Ok(calls)
     }
 
+    /// Maps zeroed pages that stores are let into; answers how many bytes of them, and whether more can be.
+    fn map_zeros(&self, range: Range<usize>) -> (i64, Result<(), Errno>) {
+        let mut pages = Continue {
+            range: self.addresses(range),
+            mode: 0,
+            mapped: 0,
+        };
+        // SAFETY: this is the type of the argument, which the kernel reads and fills.
+        let argument = unsafe { Updater::<UFFDIO_ZEROPAGE, _>::new(&mut pages) };
+        // SAFETY: the range lies in our mapping, and pages that are there already are refused.
+        let answer = unsafe { ioctl(&self.descriptor, argument) };
+        (pages.mapped, answer)
+    }
+
+    /// Maps pages with these bytes; answers as [`map_zeros`](Self::map_zeros).
+    fn map_copies(&self, range: Range<usize>, bytes: &[u8], mode: u64) -> (i64, Result<(), Errno>) {
+        let Bytes { start, length } = self.addresses(range);
+        let mut pages = Copy {
+            target: start,
+            source: bytes.as_ptr().addr() as u64,
+            length: length.min(bytes.len() as u64),
+            mode,
+            copied: 0,
+        };
+        // SAFETY: this is the type of the argument, which the kernel reads and fills.
+        let argument = unsafe { Updater::<UFFDIO_COPY, _>::new(&mut pages) };
+        // SAFETY: the range lies in our mapping, and pages that are there already are refused; the
+        // kernel reads no more than `bytes`.
+        let answer = unsafe { ioctl(&self.descriptor, argument) };
+        (pages.copied, answer)
+    }
+
     fn touch(&self, at: usize) {
         // SAFETY: the byte lies in the alias, whose bytes are reached by atomic accesses.
         let byte = unsafe { AtomicU8::from_ptr(self.alias.pointer(at).cast()) };
@@ -247,6 +295,29 @@ impl Gate for Userfault {
                 Ok(calls + 1)
             }
         }
+    }
+
+    fn bring(&self, range: Range<usize>, bytes: &[u8], access: Access) -> (usize, u64) {
+        let (mut done, mut calls) = (0, 0);
+        while done < range.len() {
+            let rest = range.start + done..range.end;
+            let (mapped, answer) = match (access, bytes.is_empty()) {
+                (Access::Write, true) => self.map_zeros(rest),
+                (Access::Write, false) => self.map_copies(rest, &bytes[done..], 0),
+                (Access::Read, false) => self.map_copies(rest, &bytes[done..], COPY_WP),
+                // The kernel has no way to do it at once.
+                (Access::Read, true) | (Access::None, _) => break,
+            };
+            calls += 1;
+            match answer {
+                Ok(()) => done = range.len(),
+                // A part was mapped; or nothing, because the mapping was just being changed.
+                Err(Errno::AGAIN) => done += usize::try_from(mapped).unwrap_or(0),
+                // There is memory, or none left: the long way, whoever goes it will see.
+                Err(_) => break,
+            }
+        }
+        (done, calls)
     }
 
     fn renew(&self, range: Range<usize>, access: Access) -> io::Result<()> {

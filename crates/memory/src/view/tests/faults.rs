@@ -31,12 +31,18 @@ impl Faults for Behind {
         station.asked.lock().unwrap().push((page.0, wants));
         let first = PageNumber(page.0 / station.run * station.run);
         let run = PageRun::new(first, station.run);
-        for page in run.pages() {
-            if view.access(page) == Access::None {
-                view.fill(page, Some(&[page.0 as u8; PAGE_BYTES]));
+        let bytes = |page: PageNumber| [page.0 as u8; PAGE_BYTES];
+        if run.pages().all(|page| view.access(page) == Access::None) {
+            let bytes: Vec<u8> = run.pages().flat_map(bytes).collect();
+            view.bring(run, &bytes, wants).unwrap();
+        } else {
+            let closed = |page: &PageNumber| view.access(*page) == Access::None;
+            let closed: Vec<PageNumber> = run.pages().filter(closed).collect();
+            for page in closed {
+                view.fill(page, Some(&bytes(page)));
             }
+            view.set_access(run, wants).unwrap();
         }
-        view.set_access(run, wants).unwrap();
         // What the callback leaves behind must not be seen by the program.
         let _ = rustix::io::read(std::fs::File::open("/").unwrap(), &mut [0]);
     }

@@ -247,6 +247,70 @@ fn what_was_discarded_is_zero() {
 }
 
 #[test]
+fn pages_are_brought_whatever_memory_they_have() {
+    let run = PageRun::new(PageNumber(2), 8);
+    for mut view in views(bytes_in_pages(PAGES)) {
+        for (round, access) in [Access::Read, Access::Write, Access::None]
+            .into_iter()
+            .cycle()
+            .take(12)
+            .enumerate()
+        {
+            let bytes: Vec<u8> = run
+                .pages()
+                .flat_map(|page| [page.0 as u8 + round as u8; PAGE_BYTES])
+                .take(if round % 4 == 0 { 0 } else { usize::MAX })
+                .collect();
+            view.bring(run, &bytes, access).unwrap();
+            for (at, page) in run.pages().enumerate() {
+                assert_eq!(view.access(page), access);
+                let expected = bytes.chunks(PAGE_BYTES).nth(at);
+                assert_eq!(page_of(&view, page.0)[..], *expected.unwrap_or(&[0; 4096]));
+            }
+            if access > Access::None {
+                let handle = view.handle();
+                let slice = handle.slice::<u8>(2 * 4096, 8 * 4096).unwrap();
+                let expected = if bytes.is_empty() {
+                    &[0; 8 * 4096]
+                } else {
+                    &bytes[..]
+                };
+                assert!(slice[..] == *expected, "{}", view.mechanism());
+            }
+            if access == Access::Write {
+                store(&view, 5 * 4096 + 7, &[1, 2]);
+                assert_eq!(page_of(&view, 5)[7..9], [1, 2]);
+            }
+            view.set_access(run, Access::None).unwrap();
+            // Then some pages have memory, of which one was never filled.
+            view.discard(PageRun::new(PageNumber(4), 1 + round as u32 % 6));
+            view.set_access(PageNumber(7).into(), Access::Read).unwrap();
+            view.set_access(PageNumber(7).into(), Access::None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn pages_without_memory_are_brought_by_one_system_call() {
+    for mut view in views(bytes_in_pages(PAGES)) {
+        for (first, bytes) in [(0, Vec::new()), (16, vec![5; 16 * PAGE_BYTES])] {
+            let before = view.system_calls();
+            let run = PageRun::new(PageNumber(first), 16);
+            view.bring(run, &bytes, Access::Write).unwrap();
+            assert!(view.system_calls() - before <= 1, "{}", view.mechanism());
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "have other bytes")]
+fn pages_are_not_brought_with_too_few_bytes() {
+    let mut view = emulated(bytes_in_pages(PAGES));
+    let run = PageRun::new(PageNumber(0), 2);
+    let _ = view.bring(run, &[0; PAGE_BYTES], Access::Read);
+}
+
+#[test]
 fn bytes_of_two_stations_merge_in_one_page() {
     let stations = views(bytes_in_pages(PAGES))
         .into_iter()
