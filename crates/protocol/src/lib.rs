@@ -14,7 +14,8 @@
 //!     memory                                            store
 //! ```
 //!
-//! The stations of a [`team`] speak with each other as well, each by a `team::Member`, about weak pages.
+//! The stations of a [`team`] speak with each other as well, each by a `team::Member`, about weak pages; by a
+//! `team::Keeper` each hands its part of a recovery line to the page server.
 //!
 //! A driver feeds events in and carries commands out; time is an argument. The same code runs in
 //! the library, in the page server, in the deterministic simulator and in the model checker, and

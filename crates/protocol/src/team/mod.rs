@@ -29,6 +29,9 @@
 //! A team lives as long as all its members do: when one is lost, the heap goes back to the recovery line
 //! and another team goes on from there. So nothing here is sent twice, and no message is from another
 //! life: whoever has a connection has it to a member of this team.
+//!
+//! A team's memory becomes a recovery line at a barrier that is a cut: [`Succession`] knows when one may
+//! follow the other, the member which pages belong to it, and [`Keeper`] hands them over to the page server.
 
 mod barrier;
 mod checks;
@@ -36,6 +39,7 @@ mod coordinator;
 mod copies;
 mod counters;
 mod flags;
+mod keeper;
 mod locks;
 mod misses;
 mod publish;
@@ -43,6 +47,7 @@ mod recovery_line;
 mod regions;
 mod serve;
 mod streams;
+mod succession;
 mod view;
 
 use std::collections::VecDeque;
@@ -60,6 +65,7 @@ pub use copies::Keeping;
 use counters::Counters;
 pub use counters::Ticket;
 use flags::Flags;
+pub use keeper::{Job, Keeper, KeeperCommand, KeeperSettings, Unasked};
 use locks::Locks;
 use publish::Published;
 pub use recovery_line::Boundary;
@@ -67,6 +73,7 @@ use recovery_line::RecoveryLines;
 pub use regions::{Placement, Region};
 use regions::{Regions, State};
 use streams::Streams;
+pub use succession::Succession;
 pub use view::{Access, View};
 
 /// Who coordinates barriers, locks and counters.
