@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plurix_memory::View;
-use plurix_protocol::team::{Member, Settings};
+use plurix_protocol::team::{KeeperSettings, Member, Settings};
 use plurix_wire::Rank;
 
 use super::engine::Engine;
@@ -120,10 +120,12 @@ pub(super) fn keeping(
         patience,
         incarnation: station.incarnation(),
         generation: station.generation(),
-        team: formation.team,
-        rank: Rank(formation.rank),
-        size: formation.size(),
-        is_blocking: team.lines.is_some_and(LineOptions::is_blocking),
+        settings: KeeperSettings {
+            team: formation.team,
+            rank: Rank(formation.rank),
+            size: formation.size(),
+            is_blocking: team.lines.is_some_and(LineOptions::is_blocking),
+        },
     })
 }
 

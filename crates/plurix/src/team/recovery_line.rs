@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use plurix_protocol::team::Boundary;
+use plurix_protocol::team::{Boundary, Succession};
 use plurix_wire::CommitNumber;
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::Cut;
-use plurix_wire::message::recovery_line::{Basis, LineState, Marks};
+use plurix_wire::message::recovery_line::Marks;
 
-use super::keeper::{Job, Mailbox};
+use super::keeper::Mailbox;
 use crate::server::CheckpointStrategy;
 
 /// When recovery lines are taken, and whether workers wait for them.
@@ -52,14 +52,7 @@ pub(super) struct Lines {
     mailbox: Mailbox,
     /// When the last one was cut.
     last: Instant,
-    /// The one that the team went on from.
-    start: CommitNumber,
-    /// What the page server calls the team.
-    formation: u64,
-    basis: Basis,
-    running: Option<Cut>,
-    /// The phase that the workers come to behind the barrier that they are at.
-    pub(super) phase: u64,
+    succession: Succession,
     /// Lines that were taken.
     pub(super) taken: u64,
     /// Pages of this station in them.
@@ -73,11 +66,7 @@ impl Lines {
             options,
             mailbox,
             last: Instant::now(),
-            start: CommitNumber(0),
-            formation: 0,
-            basis: Basis::Changed(CommitNumber(0)),
-            running: None,
-            phase: 0,
+            succession: Succession::default(),
             taken: 0,
             pages: 0,
             offered: 0,
@@ -86,13 +75,12 @@ impl Lines {
 
     /// The page server has named the team, which begins.
     pub(super) fn begin_formation(&mut self, formation: u64) {
-        self.formation = formation;
+        self.succession.begin_formation(formation);
     }
 
     /// The team goes on from a line.
     pub(super) fn go_on_from(&mut self, start: CommitNumber) {
-        self.start = start;
-        self.basis = Basis::Changed(start);
+        self.succession.go_on_from(start);
         self.last = Instant::now();
     }
 
@@ -100,52 +88,34 @@ impl Lines {
         &self.mailbox
     }
 
-    /// What the barrier behind a phase is, as far as this station has a say. The first one decides; the
-    /// others do not ask the clock at each barrier.
-    pub(super) fn boundary(&self, decides: bool) -> Boundary {
+    /// What the barrier is behind which this phase begins, as far as this station has a say. The first one
+    /// decides; the others do not ask the clock at each barrier.
+    pub(super) fn boundary(&mut self, phase: u64, decides: bool) -> Boundary {
         let is_due = |options: LineOptions| self.last.elapsed() >= options.every;
-        if decides && self.running.is_none() && self.options.is_some_and(is_due) {
-            Boundary::Cut(self.basis)
-        } else {
-            Boundary::Phase
-        }
+        let wishes = decides && self.options.is_some_and(is_due);
+        self.succession.boundary(phase, wishes)
     }
 
     /// Whether workers are to wait for the line under way.
     pub(super) fn holds_up(&self) -> bool {
-        self.running.is_some() && self.options.is_some_and(LineOptions::is_blocking)
+        self.succession.is_running() && self.options.is_some_and(LineOptions::is_blocking)
     }
 
     /// Pages are wanted that the team's line has.
     pub(super) fn load(&self, run: PageRun) {
-        let line = self.start;
-        self.mailbox.leave(Job::Load { line, run });
+        self.mailbox.leave(self.succession.load(run));
     }
 
     /// A barrier that is a cut has opened.
     pub(super) fn begin(&mut self, cut: Cut, pages: u64, marks: Option<Marks>) {
         self.last = Instant::now();
-        self.running = Some(cut);
         self.offered = pages;
-        let state = LineState {
-            phase: self.phase,
-            marks: marks.unwrap_or_default(),
-        };
-        let formation = self.formation;
-        self.mailbox.leave(Job::HandOver {
-            formation,
-            cut,
-            state,
-        });
+        self.mailbox.leave(self.succession.begin(cut, marks));
     }
 
     /// The line under way is in the heap as this commit; or nowhere.
     pub(super) fn end(&mut self, number: Option<CommitNumber>) {
-        self.running = None;
-        self.basis = match number {
-            Some(number) => Basis::Changed(number),
-            None => Basis::All(self.start),
-        };
+        self.succession.end(number);
         if number.is_some() {
             self.taken += 1;
             self.pages += self.offered;

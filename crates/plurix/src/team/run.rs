@@ -13,7 +13,7 @@ use plurix_wire::message::peer::TEAM_MAX;
 use plurix_wire::{PageNumber, Rank};
 
 use super::engine::{Counts, Engine};
-use super::keeper::{Keeper, Keeping};
+use super::keeper::{self, Keeping};
 use super::record::Formation;
 use super::recovery_line::LineOptions;
 use super::tell::Teller;
@@ -152,7 +152,7 @@ fn live<P: Program>(
     let keeping = form::keeping(station, formation, team);
     let mut threads = vec![spawn("plurix-team", engine, |engine| engine.serve())?];
     if let Some(keeping) = keeping.clone() {
-        let keep = move |engine: &Engine| Keeper::new(engine, &keeping).run();
+        let keep = move |engine: &Engine| keeper::Driver::new(engine, &keeping).run();
         threads.push(spawn("plurix-lines", engine, keep)?);
     }
     let place = (&**engine, keeping.as_ref(), formation);

@@ -297,10 +297,7 @@ impl<'t> Worker<'t> {
                 let brings = std::mem::take(&mut core.roll.brings);
                 let brings = (!brings.is_empty()).then_some(brings);
                 let boundary = match next {
-                    Some(phase) => {
-                        core.lines.phase = phase;
-                        core.lines.boundary(core.member.rank() == Rank(0))
-                    }
+                    Some(phase) => core.lines.boundary(phase, core.member.rank() == Rank(0)),
                     None => Boundary::Within,
                 };
                 core.member.arrive(brings, boundary, &mut core.view)?;
