@@ -15,7 +15,7 @@ use plurix_wire::message::peer::ToPeer;
 use plurix_wire::{PageNumber, Rank, frame};
 
 use super::forgery;
-use super::lines::{Keeper, LineEvent, Lines};
+use super::lines::{LineEvent, Lines, StationLines};
 use super::memory::Memory;
 use super::network::{Link, Network};
 use super::oracle::lines::Start;
@@ -67,7 +67,7 @@ impl From<LineEvent> for Event {
 pub(super) struct Station {
     pub(super) member: Member,
     pub(super) memory: Memory,
-    pub(super) keeper: Keeper,
+    pub(super) lines: StationLines,
     frozen_until: Time,
     /// It has been told that the team has ended.
     is_told: bool,
@@ -124,7 +124,7 @@ impl Life {
             Station {
                 member,
                 memory: Memory::new(plan.heap_pages()),
-                keeper: Keeper::new(start.number),
+                lines: StationLines::new(rank, plan, &start),
                 frozen_until: Time(0),
                 is_told: false,
             }
@@ -333,7 +333,7 @@ impl World {
             }
         }
         let here = &self.life.stations[station];
-        if here.keeper.held_up.is_some() {
+        if here.lines.held_up.is_some() {
             return Ok(());
         }
         let interval = self.life.start.phase + here.member.interval().0 as usize;
@@ -443,7 +443,7 @@ impl World {
         barriers.left(station, interval, brings, &brought)?;
         let is_last = interval + 1 == self.scripts.brings.len();
         if self.holds_up(station, is_last) {
-            self.life.stations[station].keeper.held_up = Some(interval);
+            self.life.stations[station].lines.held_up = Some(interval);
             return Ok(());
         }
         self.leave_barrier(station, interval)

@@ -7,8 +7,8 @@
 //!                                                       oracle: is each line the barrier that it says?
 //! ```
 //!
-//! The keeper here does what the thread of the library does, with the same decisions; what is left out is
-//! how long its sockets take. Sessions of stations are not simulated: they join when a team is formed, and
+//! The keeper is the protocol's, which the library's thread drives as well; what is left out is how long its
+//! sockets take. Sessions of stations are not simulated: they join when a team is formed, and
 //! whoever was killed is dropped before the next one is.
 
 mod disk;
@@ -21,7 +21,7 @@ mod server;
 use plurix_protocol::ConnectionId;
 use plurix_wire::{Generation, Incarnation, TeamId};
 
-pub(super) use keeper::Keeper;
+pub(super) use keeper::StationLines;
 use network::LineNetwork;
 use network::Side;
 use plan::LinePlan;
