@@ -140,6 +140,14 @@ canaries! {
     ForgetGivenUp = "forget-given-up", one in 1;
     /// A checkpoint made of the log alone says that it has a recovery line.
     LineFromLog = "line-from-log", one in 1;
+    /// A part that was begun on a connection that broke is gone on with on the next one.
+    ResumePart = "resume-part", one in 1;
+    /// What was asked of a line and has not come is not asked again on the next connection.
+    ForgetLoad = "forget-load", one in 1;
+    /// Nobody is told that a part which broke off does not come.
+    ForgetWithdrawal = "forget-withdrawal", one in 1;
+    /// A line that follows one that was given up leaves out what was in that.
+    ForgetLostLine = "forget-lost-line", one in 1;
 }
 
 impl Canary {
@@ -165,6 +173,10 @@ impl Canary {
                 | Self::OtherBasis
                 | Self::ForgetGivenUp
                 | Self::LineFromLog
+                | Self::ResumePart
+                | Self::ForgetLoad
+                | Self::ForgetWithdrawal
+                | Self::ForgetLostLine
         )
     }
 

@@ -26,6 +26,7 @@
 
 use std::collections::VecDeque;
 
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::peer::{Cut, Pages};
 use plurix_wire::message::recovery_line::{LineAnswer, LineRefusal, LineRequest, LineState, Offer};
 use plurix_wire::message::{PageRun, ToStation};
@@ -177,13 +178,18 @@ impl Keeper {
     pub fn connected(&mut self) {
         self.is_connected = true;
         for run in self.loads.clone() {
-            self.say_load(run);
+            if !canary::strikes(Canary::ForgetLoad) {
+                self.say_load(run);
+            }
         }
-        if self.part.as_ref().is_some_and(|part| part.is_begun) {
+        let is_begun = self.part.as_ref().is_some_and(|part| part.is_begun);
+        if is_begun && !canary::strikes(Canary::ResumePart) {
             // Some pages may have been lost with the connection: nobody shall wait for this part.
             self.fail();
         }
-        if let Some(cut) = self.withdrawn {
+        if let Some(cut) = self.withdrawn
+            && !canary::strikes(Canary::ForgetWithdrawal)
+        {
             let offer = self.offer(cut);
             self.say(LineRequest::Withdraw(offer));
         }

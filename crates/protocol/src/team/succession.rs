@@ -13,6 +13,7 @@
 //!    that the team went on from.
 
 use plurix_wire::CommitNumber;
+use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::Cut;
 use plurix_wire::message::recovery_line::{Basis, LineState, Marks};
@@ -109,6 +110,7 @@ impl Succession {
         self.running = None;
         self.basis = match number {
             Some(number) => Basis::Changed(number),
+            None if canary::strikes(Canary::ForgetLostLine) => self.basis,
             None => Basis::All(self.start),
         };
     }
