@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use plurix::Options;
 use plurix::net::Address;
 use rustix::process::{Pid, Signal, kill_process};
@@ -129,7 +130,7 @@ impl Drop for Process {
 }
 
 /// How two processes are connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transport {
     /// Through a Unix socket and shared memory, as a station does by itself on one host.
     Shared,

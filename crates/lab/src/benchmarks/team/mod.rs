@@ -37,7 +37,7 @@ pub(crate) struct Asked {
     #[arg(long)]
     team: String,
     #[arg(long)]
-    socket_alone: bool,
+    transport: Transport,
     #[arg(long)]
     processor: Option<usize>,
 }
@@ -50,15 +50,17 @@ impl Asked {
             count: self.count,
             measures: false,
         };
-        let options = options(&self.team, self.socket_alone);
+        let options = options(&self.team, self.transport);
         plurix::team::run(&self.join, Options::default(), &options, &micro)?;
         Ok(())
     }
 }
 
-fn options(name: &str, socket_alone: bool) -> TeamOptions {
+fn options(name: &str, transport: Transport) -> TeamOptions {
     let mut options = TeamOptions::new(name).stations(2);
-    options.shared_memory = !socket_alone;
+    options.shared_memory = transport == Transport::Shared;
+    // By themselves, members on one host meet at a Unix socket, however they have joined.
+    options.listen = (transport == Transport::Tcp).then(|| Address::Tcp("127.0.0.1:0".to_owned()));
     options.spin = SPIN;
     options.read_ahead = 1;
     options
@@ -173,21 +175,18 @@ fn play(
     name: &str,
     place: Place,
 ) -> Result<Report<Vec<f64>>> {
-    let socket_alone = transport != Transport::Shared;
     let (join, count_text) = (server.address.to_string(), count.to_string());
     let value = clap::ValueEnum::to_possible_value(&kind).context("a kind has a name")?;
     let mut arguments = vec!["team-asked", "--join", &join, "--kind", value.get_name()];
     arguments.extend(["--count", &count_text, "--team", name]);
-    if socket_alone {
-        arguments.push("--socket-alone");
-    }
+    arguments.extend(["--transport", transport.name()]);
     let other = Process::role(&arguments, place)?;
     let micro = Micro {
         kind,
         count,
         measures: true,
     };
-    let options = options(name, socket_alone);
+    let options = options(name, transport);
     let report = plurix::team::run(&server.address, transport.options(), &options, &micro)?;
     other.end()?;
     Ok(report)
