@@ -42,6 +42,8 @@ pub(super) struct Core {
     /// Connections that are watched for room as well, by rank.
     full: u64,
     spinner: Spinner,
+    /// Whose connection the last look was at.
+    looked: usize,
     /// A barrier has opened, which others may wait for, and they were not told.
     has_opened: bool,
     failure: Option<TeamError>,
@@ -101,6 +103,7 @@ impl Engine {
             links,
             full: 0,
             spinner: Spinner::new(spin, Instant::now()).resting_at_most(REST_MAX),
+            looked: 0,
             has_opened: false,
             failure: None,
             roll: Roll::default(),
@@ -260,20 +263,32 @@ impl Core {
             let Some(link) = &mut self.links[rank] else {
                 continue;
             };
-            let from = Rank(rank as u16);
-            let lost = |source: NetError| TeamError::lost(from, &source);
             let looked = link.look();
-            while let Some(message) = link.next::<ToPeer>().map_err(lost)? {
-                self.member.handle(from, message, &mut self.view)?;
-            }
-            self.check_memory()?;
+            self.handle(rank)?;
+            let from = Rank(rank as u16);
             match looked {
                 Ok(_) => {}
                 Err(_) if self.member.has_left(from) => self.links[rank] = None,
-                Err(source) => return Err(lost(source)),
+                Err(source) => return Err(TeamError::lost(from, &source)),
             }
         }
         Ok(())
+    }
+
+    /// Takes those messages of a member that were read; answers whether there was one.
+    fn handle(&mut self, rank: usize) -> Result<bool, TeamError> {
+        let Some(link) = &mut self.links[rank] else {
+            return Ok(false);
+        };
+        let from = Rank(rank as u16);
+        let mut has_come = false;
+        let lost = |source: NetError| TeamError::lost(from, &source);
+        while let Some(message) = link.next::<ToPeer>().map_err(lost)? {
+            self.member.handle(from, message, &mut self.view)?;
+            has_come = true;
+        }
+        self.check_memory()?;
+        Ok(has_come)
     }
 
     /// Sends what is due, as far as the connections take it; answers whether a barrier has opened by that.
@@ -350,7 +365,12 @@ impl Drive for Core {
     fn has_come(&mut self) -> bool {
         let looks = self.spinner.looks();
         for _ in 0..looks {
-            for link in self.links.iter_mut().flatten() {
+            for _ in 0..self.links.len() {
+                // Behind the last one, so that nobody who says much keeps others from being heard.
+                self.looked = (self.looked + 1) % self.links.len();
+                let Some(link) = &mut self.links[self.looked] else {
+                    continue;
+                };
                 let glances = if link.shares_memory() { GLANCES } else { 1 };
                 // What fails shows itself when it is pumped.
                 if (0..glances).any(|_| link.look().unwrap_or(true)) {
@@ -362,8 +382,14 @@ impl Drive for Core {
         false
     }
 
+    /// What the last look has read. To look once more would cost a system call in which most often
+    /// nothing is found.
     fn pump(&mut self) {
-        let received = self.receive();
+        let received = match self.handle(self.looked) {
+            // A part of a message, or the end of a connection.
+            Ok(false) => self.receive(),
+            handled => handled.map(drop),
+        };
         self.note(received);
     }
 

@@ -55,7 +55,7 @@ pub(super) trait Drive {
     fn is_patient(&mut self, patience: &mut Self::Patience) -> bool;
     /// Looks some times whether anything has come.
     fn has_come(&mut self) -> bool;
-    /// Takes what has come.
+    /// Takes what the last look has found, and maybe more.
     fn pump(&mut self);
     /// Takes what has come and sends what is due.
     fn answer(&mut self);

@@ -173,7 +173,6 @@ impl Drive for Member {
     }
 
     fn pump(&mut self) {
-        self.look();
         for message in self.input.drain(..) {
             match message {
                 Message::Told => self.told += 1,
@@ -183,6 +182,7 @@ impl Drive for Member {
     }
 
     fn answer(&mut self) {
+        self.look();
         self.pump();
         self.flush();
     }
