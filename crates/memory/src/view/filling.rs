@@ -20,7 +20,7 @@ impl Filled {
         Ok(Self(ZeroedSlice::new(backend, pages.div_ceil(64))?))
     }
 
-    fn has(&self, page: PageNumber) -> bool {
+    pub(super) fn has(&self, page: PageNumber) -> bool {
         let (word, bit) = self.find(page);
         word.load(Ordering::Relaxed) & bit != 0
     }

@@ -36,6 +36,7 @@ mod lending;
 mod patch;
 mod stack;
 mod trap;
+mod warm;
 
 use std::fmt;
 use std::io;

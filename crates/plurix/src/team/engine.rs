@@ -18,7 +18,7 @@ use plurix_memory::View;
 use plurix_protocol::team::{Command, Member};
 use plurix_wire::message::peer::ToPeer;
 use plurix_wire::message::recovery_line::LineState;
-use plurix_wire::{CommitNumber, Rank};
+use plurix_wire::{CommitNumber, PageNumber, Rank};
 use rustix::event::PollFlags;
 
 use super::TeamError;
@@ -44,6 +44,8 @@ pub(super) struct Core {
     spinner: Spinner,
     /// Whose connection the last look was at.
     looked: usize,
+    /// What a worker has just asked for, and nobody has prepared for.
+    pub(super) expected: Option<PageNumber>,
     /// A barrier has opened, which others may wait for, and they were not told.
     has_opened: bool,
     failure: Option<TeamError>,
@@ -104,6 +106,7 @@ impl Engine {
             full: 0,
             spinner: Spinner::new(spin, Instant::now()).resting_at_most(REST_MAX),
             looked: 0,
+            expected: None,
             has_opened: false,
             failure: None,
             roll: Roll::default(),
@@ -225,6 +228,9 @@ impl Core {
         loop {
             let answer = self.attempt(ready);
             let opens = self.flush()?;
+            if let Some(page) = self.expected.take() {
+                self.view.expect(page);
+            }
             let goes_on = matches!(answer, Ok(None));
             if !opens || !goes_on {
                 // Who has an answer tells the others anyway.

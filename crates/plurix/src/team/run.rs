@@ -450,11 +450,15 @@ struct Handler(Weak<Engine>);
 impl Faults for Handler {
     fn fault(&self, page: PageNumber, wants: Access) {
         if let Some(engine) = self.0.upgrade() {
-            let mut faults = 1;
+            let mut is_new = true;
             // If the team cannot go on, the memory is open, and the worker finds out later.
             let _ = engine.wait(|core| {
-                core.counts.faults += std::mem::take(&mut faults);
+                let is_first = std::mem::take(&mut is_new);
+                core.counts.faults += u64::from(is_first);
                 let ready = core.member.access(page, wants, &mut core.view)?;
+                if is_first && !ready {
+                    core.expected = Some(page);
+                }
                 Ok(ready.then_some(()))
             });
         }

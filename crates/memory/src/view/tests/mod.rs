@@ -127,6 +127,22 @@ fn the_best_mechanism_is_taken_unless_one_is_asked_for() {
 }
 
 #[test]
+fn a_page_that_is_expected_stays_as_it_is() {
+    for mut view in views(bytes_in_pages(PAGES)) {
+        // One that never had memory, and one that has bytes from before.
+        put(&mut view, 1, Some(&[7; PAGE_BYTES]), Access::Read);
+        view.set_access(PageNumber(1).into(), Access::None).unwrap();
+        for (page, before) in [(0, 0), (1, 7)] {
+            view.expect(PageNumber(page));
+            assert_eq!(view.access(PageNumber(page)), Access::None);
+            assert_eq!(page_of(&view, page), [before; PAGE_BYTES]);
+            put(&mut view, page, Some(&[9; PAGE_BYTES]), Access::Read);
+            assert_eq!(page_of(&view, page), [9; PAGE_BYTES]);
+        }
+    }
+}
+
+#[test]
 fn stores_are_shut_out_of_scattered_pages_at_once() {
     for mut view in views(bytes_in_pages(PAGES)) {
         let run = PageRun::new(PageNumber(3), 16);
