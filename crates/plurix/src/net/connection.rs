@@ -213,16 +213,20 @@ impl Connection {
                 slices[count + 1] = IoSlice::new(bytes);
                 (count, from) = (count + 2, *at);
             }
-            slices[count] = IoSlice::new(&self.output[from..]);
-            let mut slices = &mut slices[..=count];
+            if from < self.output.len() {
+                slices[count] = IoSlice::new(&self.output[from..]);
+                count += 1;
+            }
+            let mut slices = &mut slices[..count];
             let sent = self.transport.send(slices);
             let count = sent.as_ref().map_or(0, |count| count.unwrap_or(0));
             IoSlice::advance_slices(&mut slices, count);
             // The message does not stay; what the socket has not taken of it is kept here.
-            let rest: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
-            match rest.concat() {
-                rest if rest.is_empty() => self.output.clear(),
-                rest => self.output = rest,
+            if slices.is_empty() {
+                self.output.clear();
+            } else {
+                let rest: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
+                self.output = rest.concat();
             }
             self.sent = 0;
             sent?;
