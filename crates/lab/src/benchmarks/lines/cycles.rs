@@ -9,10 +9,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use plurix::team::{Program, Region, Setup, Turn, Worker};
-use plurix_wire::PAGE_BYTES;
+use plurix::team::{Turn, Worker};
 
-use super::{fill, lay_out};
+use super::Own;
 use crate::rounds::monotonic_ns;
 
 /// Phases of a cycle.
@@ -26,7 +25,6 @@ const AWAKE: Duration = Duration::from_millis(5);
 
 /// See the module's text.
 pub(super) struct Cycles {
-    pages: usize,
     /// Neighbours that change together.
     run: usize,
     every: Duration,
@@ -37,11 +35,10 @@ pub(super) struct Cycles {
 }
 
 impl Cycles {
-    pub(super) fn new(pages: usize, run: usize, every: Duration, count: u64) -> Self {
+    pub(super) fn new(run: usize, every: Duration, count: u64) -> Self {
         // The last phase and one barrier more.
         let phases = (count + 1) * PHASES + 2;
         Self {
-            pages,
             run,
             every,
             count,
@@ -57,15 +54,23 @@ impl Cycles {
         }
     }
 
-    fn work(
+    pub(super) fn phase(
         &self,
         worker: &Worker<'_>,
-        region: Region<u8>,
+        own: &Own,
         phase: u64,
     ) -> plurix::Result<Turn<()>> {
+        let begin = monotonic_ns();
+        let turn = self.work(worker, own, phase);
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        stamps.push((begin, monotonic_ns()));
+        turn
+    }
+
+    fn work(&self, worker: &Worker<'_>, own: &Own, phase: u64) -> plurix::Result<Turn<()>> {
         let begin = Instant::now();
         if phase == 0 {
-            fill(worker, region, self.pages)?;
+            own.fill(worker)?;
             sleep_until(begin + self.every);
             return Ok(Turn::Next);
         }
@@ -76,47 +81,14 @@ impl Cycles {
             return Ok(Turn::Done(()));
         }
         if at < PASSES {
-            self.pass(worker, region, phase as u8)?;
+            let changes = |page: usize| (page / self.run).is_multiple_of(SHARE);
+            own.touch(worker, phase as u8, changes)?;
         } else if at == PHASES - 1 {
             // The first line has five times the pages of any other, and must be on disk.
             let lines = if cycle == 0 { 5 } else { 1 };
             sleep_until(begin + lines * self.every);
         }
         Ok(Turn::Next)
-    }
-
-    /// Stores a byte to each page that changes.
-    fn pass(&self, worker: &Worker<'_>, region: Region<u8>, value: u8) -> plurix::Result<()> {
-        let part = worker.part(self.pages);
-        let mut bytes = worker.write(region, part.start * PAGE_BYTES..part.end * PAGE_BYTES)?;
-        for page in part.clone() {
-            if (page / self.run).is_multiple_of(SHARE) {
-                bytes[(page - part.start) * PAGE_BYTES] = value | 1;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Program for Cycles {
-    type Data = Region<u8>;
-    type Output = ();
-
-    fn setup(&self, setup: &mut Setup<'_, '_>) -> plurix::Result<Region<u8>> {
-        lay_out(setup, self.pages)
-    }
-
-    fn phase(
-        &self,
-        worker: &mut Worker<'_>,
-        region: &Region<u8>,
-        phase: u64,
-    ) -> plurix::Result<Turn<()>> {
-        let begin = monotonic_ns();
-        let turn = self.work(worker, *region, phase);
-        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
-        stamps.push((begin, monotonic_ns()));
-        turn
     }
 }
 

@@ -5,10 +5,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use plurix::team::{Program, Region, Setup, Turn, Worker};
+use plurix::team::{Turn, Worker};
 use plurix_wire::PAGE_BYTES;
 
-use super::{Kind, fill, heard, lay_out, ms, say, server, start, start_one};
+use super::{Kind, Own, heard, ms, say, server, start, start_one};
 use crate::echo::Floor;
 use crate::figure::{Figure, Spread, Target, number};
 use crate::frames::Sizes;
@@ -28,47 +28,27 @@ const SETTLED: Duration = Duration::from_millis(200);
 
 /// Has one line taken; whenever it goes on from there, it says so, reads some pages, and computes until a
 /// station dies.
-pub(super) struct Victims {
-    pub(super) pages: usize,
-}
-
-impl Program for Victims {
-    type Data = Region<u8>;
-    type Output = ();
-
-    fn setup(&self, setup: &mut Setup<'_, '_>) -> plurix::Result<Region<u8>> {
-        lay_out(setup, self.pages)
+pub(super) fn phase(worker: &mut Worker<'_>, own: &Own, phase: u64) -> plurix::Result<Turn<()>> {
+    if phase == 0 {
+        own.fill(worker)?;
+        return Ok(Turn::Next);
     }
-
-    fn phase(
-        &self,
-        worker: &mut Worker<'_>,
-        region: &Region<u8>,
-        phase: u64,
-    ) -> plurix::Result<Turn<()>> {
-        if phase == 0 {
-            fill(worker, *region, self.pages)?;
-            return Ok(Turn::Next);
+    say("phase", monotonic_ns());
+    let bytes = worker.read(own.region, own.bytes())?;
+    let (first, rest) = bytes.split_at(read_bytes(own.pages.len()));
+    load(first);
+    say("read", monotonic_ns());
+    // A station that dies shall have all of its memory.
+    load(rest);
+    drop(bytes);
+    say("whole", monotonic_ns());
+    loop {
+        // Not behind a phase, so that there is no other line.
+        if let Err(error) = worker.barrier() {
+            say("noticed", monotonic_ns());
+            return Err(error);
         }
-        say("phase", monotonic_ns());
-        let own = worker.part(self.pages);
-        let begin = own.start * PAGE_BYTES;
-        let bytes = worker.read(*region, begin..own.end * PAGE_BYTES)?;
-        let (first, rest) = bytes.split_at(read_bytes(own.len()));
-        load(first);
-        say("read", monotonic_ns());
-        // A station that dies shall have all of its memory.
-        load(rest);
-        drop(bytes);
-        say("whole", monotonic_ns());
-        loop {
-            // Not behind a phase, so that there is no other line.
-            if let Err(error) = worker.barrier() {
-                say("noticed", monotonic_ns());
-                return Err(error);
-            }
-            std::thread::sleep(MEETING);
-        }
+        std::thread::sleep(MEETING);
     }
 }
 

@@ -7,12 +7,13 @@ pub(super) mod overhead;
 pub(super) mod speed;
 pub(super) mod stop;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use plurix::net::Address;
-use plurix::team::{LineOptions, Region, Report, Setup, TeamOptions, Worker};
+use plurix::team::{LineOptions, Program, Region, Setup, TeamOptions, Turn, Worker};
 use plurix::{Options, Station};
 use plurix_wire::PAGE_BYTES;
 
@@ -20,8 +21,6 @@ use crate::process::{CheckpointKind, Place, Process, Server, ServerKind};
 use crate::rounds::monotonic_ns;
 use crate::said::Strategy;
 use cycles::Cycles;
-use death::Victims;
-use speed::Whole;
 
 /// The one team of a page server.
 const TEAM: &str = "lines";
@@ -70,20 +69,102 @@ impl LineStation {
         match self.kind {
             Kind::Runs | Kind::Scattered => {
                 let run = if self.kind == Kind::Runs { 64 } else { 1 };
-                let cycles = Cycles::new(pages, run, every, lines);
-                let report = station.run_team(&team, &cycles)?;
-                said_lines(&report);
+                let cycles = Cycles::new(run, every, lines);
+                run_team(&mut station, &team, pages, |worker, own, phase| {
+                    cycles.phase(worker, own, phase)
+                })?;
                 cycles.say();
             }
-            Kind::Whole => said_lines(&station.run_team(&team, &Whole { pages, lines })?),
-            Kind::Victims => said_lines(&station.run_team(&team, &Victims { pages })?),
+            Kind::Whole => run_team(&mut station, &team, pages, |worker, own, phase| {
+                speed::phase(lines, worker, own, phase)
+            })?,
+            Kind::Victims => run_team(&mut station, &team, pages, death::phase)?,
         }
         Ok(())
     }
 }
 
-fn said_lines<T>(report: &Report<T>) {
+/// Lives in a team whose memory is so many pages, and says how many lines there were.
+fn run_team(
+    station: &mut Station,
+    team: &TeamOptions,
+    pages: usize,
+    phase: impl Fn(&mut Worker<'_>, &Own, u64) -> plurix::Result<Turn<()>> + Sync,
+) -> Result<()> {
+    let report = station.run_team(team, &OnPages { pages, phase })?;
     say("lines", report.lines);
+    Ok(())
+}
+
+/// A program on so many pages, and what a worker does in a phase.
+struct OnPages<F> {
+    pages: usize,
+    phase: F,
+}
+
+impl<F> Program for OnPages<F>
+where
+    F: Fn(&mut Worker<'_>, &Own, u64) -> plurix::Result<Turn<()>> + Sync,
+{
+    type Data = Region<u8>;
+    type Output = ();
+
+    fn setup(&self, setup: &mut Setup<'_, '_>) -> plurix::Result<Region<u8>> {
+        setup.region(self.pages * PAGE_BYTES)
+    }
+
+    fn phase(
+        &self,
+        worker: &mut Worker<'_>,
+        region: &Region<u8>,
+        phase: u64,
+    ) -> plurix::Result<Turn<()>> {
+        let own = Own {
+            region: *region,
+            pages: worker.part(self.pages),
+        };
+        (self.phase)(worker, &own, phase)
+    }
+}
+
+/// A worker's pages of the team's memory.
+struct Own {
+    region: Region<u8>,
+    pages: Range<usize>,
+}
+
+impl Own {
+    fn bytes(&self) -> Range<usize> {
+        self.pages.start * PAGE_BYTES..self.pages.end * PAGE_BYTES
+    }
+
+    /// Writes all of their bytes: they are kept at the worker's station from then on.
+    fn fill(&self, worker: &Worker<'_>) -> plurix::Result<()> {
+        for page in self.pages.clone() {
+            let begin = page * PAGE_BYTES;
+            // No page is all zeros, or as the next one.
+            let value = page as u8 | 1;
+            let mut bytes = worker.write(self.region, begin..begin + PAGE_BYTES)?;
+            bytes.fill(value);
+        }
+        Ok(())
+    }
+
+    /// Stores a byte to each of those that are chosen by their number.
+    fn touch(
+        &self,
+        worker: &Worker<'_>,
+        value: u8,
+        is_chosen: impl Fn(usize) -> bool,
+    ) -> plurix::Result<()> {
+        let mut bytes = worker.write(self.region, self.bytes())?;
+        for (at, page) in self.pages.clone().enumerate() {
+            if is_chosen(page) {
+                bytes[at * PAGE_BYTES] = value | 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn say(what: &str, number: u64) {
@@ -141,22 +222,6 @@ fn server(directory: &std::path::Path) -> Result<Server> {
         ..ServerKind::default()
     };
     Server::start(directory, kind)
-}
-
-/// Memory for so many pages.
-fn lay_out(setup: &mut Setup<'_, '_>, pages: usize) -> plurix::Result<Region<u8>> {
-    setup.region(pages * PAGE_BYTES)
-}
-
-/// Writes all bytes of the worker's pages, which are kept at its station from then on.
-fn fill(worker: &Worker<'_>, region: Region<u8>, pages: usize) -> plurix::Result<()> {
-    for page in worker.part(pages) {
-        let begin = page * PAGE_BYTES;
-        // No page is all zeros, or as the next one.
-        let value = page as u8 | 1;
-        worker.write(region, begin..begin + PAGE_BYTES)?.fill(value);
-    }
-    Ok(())
 }
 
 fn ms(from_ns: u64, to_ns: u64) -> f64 {

@@ -5,10 +5,10 @@ use std::io::BufRead as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use plurix::team::{Program, Region, Setup, Turn, Worker};
+use plurix::team::{Turn, Worker};
 use plurix_wire::PAGE_BYTES;
 
-use super::{Kind, fill, heard, lay_out, ms, say, server, start};
+use super::{Kind, Own, heard, ms, say, server, start};
 use crate::disk;
 use crate::echo::Floor;
 use crate::figure::{Figure, Target};
@@ -25,44 +25,26 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Images that nobody needs any more are removed meanwhile.
 const CLEARING: Duration = Duration::from_millis(500);
 
-/// Changes all of its pages, each time that a line comes from its standard input.
-pub(super) struct Whole {
-    pub(super) pages: usize,
-    pub(super) lines: u64,
-}
-
-impl Program for Whole {
-    type Data = Region<u8>;
-    type Output = ();
-
-    fn setup(&self, setup: &mut Setup<'_, '_>) -> plurix::Result<Region<u8>> {
-        lay_out(setup, self.pages)
+/// Changes all of the worker's pages, each time that a line comes from its standard input, so often.
+pub(super) fn phase(
+    lines: u64,
+    worker: &Worker<'_>,
+    own: &Own,
+    phase: u64,
+) -> plurix::Result<Turn<()>> {
+    // The first line is not measured.
+    if phase == 0 {
+        own.fill(worker)?;
+        return Ok(Turn::Next);
     }
-
-    fn phase(
-        &self,
-        worker: &mut Worker<'_>,
-        region: &Region<u8>,
-        phase: u64,
-    ) -> plurix::Result<Turn<()>> {
-        // The first line is not measured.
-        if phase == 0 {
-            fill(worker, *region, self.pages)?;
-            return Ok(Turn::Next);
-        }
-        let told = std::io::stdin().lock().read_line(&mut String::new());
-        told.map_err(|error| worker.abort(error))?;
-        if phase > self.lines {
-            return Ok(Turn::Done(()));
-        }
-        let part = worker.part(self.pages);
-        let mut bytes = worker.write(*region, part.start * PAGE_BYTES..part.end * PAGE_BYTES)?;
-        let pages = bytes.iter_mut().step_by(PAGE_BYTES);
-        pages.for_each(|byte| *byte = phase as u8 | 1);
-        drop(bytes);
-        say("cut", monotonic_ns());
-        Ok(Turn::Next)
+    let told = std::io::stdin().lock().read_line(&mut String::new());
+    told.map_err(|error| worker.abort(error))?;
+    if phase > lines {
+        return Ok(Turn::Done(()));
     }
+    own.touch(worker, phase as u8, |_| true)?;
+    say("cut", monotonic_ns());
+    Ok(Turn::Next)
 }
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
