@@ -282,6 +282,12 @@ pub enum TeamError {
     /// The recovery line that the team went on from is gone, or this station is none of the living.
     #[error("the team's recovery line: {0}")]
     LineLost(LineRefusal),
+    /// Very many teams have had recovery lines since this one.
+    #[error(
+        "the page server has forgotten how the team goes on from its recovery line {0}, since very many \
+         other teams have had lines after it; choose another name, and it begins anew"
+    )]
+    LineForgotten(CommitNumber),
     /// What the recovery line holds beside its pages cannot be read.
     #[error("the team's recovery line {0} was left by another version; use that, or another name")]
     BadLine(CommitNumber),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use plurix_memory::{Access, Faults, Mechanism, with_fault_stack};
 use plurix_protocol::team::Boundary;
 use plurix_wire::message::peer::TEAM_MAX;
+use plurix_wire::message::recovery_line::{LineRefusal, RecoveryLine};
 use plurix_wire::{PageNumber, Rank};
 
 use super::engine::{Counts, Engine};
@@ -379,7 +380,7 @@ fn lay_out<P: Program>(
     let mut line = None;
     if engine.with(|core| core.member.rank()) == Rank(0) {
         // All go on from the line that the first one is told of, whatever becomes of the page server.
-        if let Some((formation, found)) = keeping.map(Keeping::ask).transpose()? {
+        if let Some((formation, found)) = keeping.map(ask).transpose()? {
             let mut bytes = formation.to_le_bytes().to_vec();
             if let Some(found) = found {
                 bytes.extend_from_slice(&found.number.0.to_le_bytes());
@@ -423,6 +424,15 @@ fn lay_out<P: Program>(
     })?;
     meet(engine, None)?;
     Ok((data, phase))
+}
+
+/// What the page server calls the team that begins, and the line that it goes on from. To meet again would
+/// not bring back one that was forgotten.
+fn ask(keeping: &Keeping) -> std::result::Result<(u64, Option<RecoveryLine>), TeamError> {
+    keeping.ask().map_err(|error| match error {
+        TeamError::LineLost(LineRefusal::OtherLine(line)) => TeamError::LineForgotten(line),
+        error => error,
+    })
 }
 
 /// A barrier of stations, without their workers.

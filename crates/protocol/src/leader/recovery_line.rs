@@ -40,13 +40,16 @@ use crate::{ConnectionId, Time};
 /// What the record of a line takes in the log, in bytes.
 const RECORD_BYTES: u64 = HEADER_BYTES as u64 + 8;
 
-/// There are hardly ever so many teams: a bound for members that have gone mad.
+/// Of so many teams it is known how they go on from their newest lines, and which formation is the newest.
+/// Most of them have ended; nobody asks for their lines any more, but the leader does not know which.
 const TEAMS_MAX: usize = 1024;
 
 /// The lines of all teams.
 #[derive(Debug, Clone, Default, Hash)]
 pub(super) struct RecoveryLines {
-    newest: BTreeMap<TeamId, RecoveryLine>,
+    newest: BTreeMap<TeamId, CommitNumber>,
+    /// What their coordinators said of them, of the last ones.
+    states: BTreeMap<CommitNumber, Vec<u8>>,
     /// What is being handed over.
     forming: BTreeMap<TeamId, Forming>,
     /// How often a team has begun in this term,
@@ -79,26 +82,45 @@ struct Part {
 }
 
 impl RecoveryLines {
-    /// The newest line of each team.
-    pub(super) fn newest(&self) -> impl ExactSizeIterator<Item = (TeamId, &RecoveryLine)> {
-        self.newest.iter().map(|(team, line)| (*team, line))
+    /// The newest line of each team. Of one that was forgotten the number alone is left.
+    pub(super) fn newest(&self) -> impl ExactSizeIterator<Item = (TeamId, CommitNumber, &[u8])> {
+        self.newest.iter().map(|(team, number)| {
+            let state = self.states.get(number);
+            (*team, *number, state.map_or(&[][..], Vec::as_slice))
+        })
     }
 
-    /// Has this line from the beginning.
+    /// Takes the newest line of a team. The oldest of very many are forgotten: their teams can be told that
+    /// they cannot go back to them, and not that there was none, as their pages are no longer zeros.
     pub(super) fn insert(&mut self, team: TeamId, line: RecoveryLine) {
-        self.newest.insert(team, line);
+        if let Some(before) = self.newest.insert(team, line.number) {
+            self.states.remove(&before);
+        }
+        if !line.state.is_empty() {
+            self.states.insert(line.number, line.state);
+        }
+        if self.states.len() > TEAMS_MAX {
+            self.states.pop_first();
+        }
+    }
+
+    /// The newest line of a team, if there is one.
+    fn find(&self, team: TeamId) -> Result<Option<RecoveryLine>, LineRefusal> {
+        let Some(number) = self.newest.get(&team).copied() else {
+            return Ok(None);
+        };
+        let state = self.states.get(&number).cloned();
+        let line = state.map(|state| RecoveryLine { number, state });
+        line.map(Some).ok_or(LineRefusal::OtherLine(number))
     }
 
     /// The commit that took the newest line of any team.
     pub(super) fn last(&self) -> CommitNumber {
-        let numbers = self.newest.values().map(|line| line.number);
-        numbers.max().unwrap_or_default()
+        self.newest.values().copied().max().unwrap_or_default()
     }
 
     fn number(&self, team: TeamId) -> CommitNumber {
-        self.newest
-            .get(&team)
-            .map_or(CommitNumber(0), |line| line.number)
+        self.newest.get(&team).copied().unwrap_or_default()
     }
 
     /// Whether an offer is not of a formation that has ended, as far as is known.
@@ -213,8 +235,11 @@ impl Leader {
         let formation = self.term.0 << 32 | u64::from(lines.asked);
         keep(&mut lines.formations, team, formation);
         lines.given_up.remove(&team);
-        let line = lines.newest.get(&team).cloned();
-        self.answer(connection, LineAnswer::Newest { formation, line });
+        let answer = match lines.find(team) {
+            Ok(line) => LineAnswer::Newest { formation, line },
+            Err(refusal) => LineAnswer::Lost(refusal),
+        };
+        self.answer(connection, answer);
     }
 
     /// A line that a part is missing of, and will be.
@@ -468,11 +493,14 @@ impl Leader {
     }
 }
 
-/// Notes something of a team; of very many, some are forgotten.
-fn keep<V>(notes: &mut BTreeMap<TeamId, V>, team: TeamId, note: V) {
+/// Notes something of a team; of very many, the one with the least is forgotten, which is the oldest, as
+/// formations ascend.
+fn keep<V: Copy + Ord>(notes: &mut BTreeMap<TeamId, V>, team: TeamId, note: V) {
     notes.insert(team, note);
     if notes.len() > TEAMS_MAX {
-        notes.pop_first();
+        let oldest = notes.iter().min_by_key(|(_, note)| **note);
+        let oldest = oldest.map(|(team, _)| *team);
+        oldest.and_then(|team| notes.remove(&team));
     }
 }
 
@@ -480,4 +508,52 @@ fn keep<V>(notes: &mut BTreeMap<TeamId, V>, team: TeamId, note: V) {
 fn image(bytes: Option<&PageBytes>) -> Arc<PageBytes> {
     let bytes: Arc<[u8]> = Arc::from(&bytes.unwrap_or(&[0; PAGE_BYTES])[..]);
     bytes.try_into().expect("a page has as many bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_line_of_very_many_is_forgotten_and_not_taken_for_none() {
+        let mut lines = RecoveryLines::default();
+        let line = |number: u64| RecoveryLine {
+            number: CommitNumber(number),
+            state: vec![7],
+        };
+        let teams = TEAMS_MAX as u64;
+        // The first team has the newest line, and the second one the oldest.
+        (0..teams).for_each(|team| lines.insert(TeamId(team), line(team + 1)));
+        lines.insert(TeamId(0), line(teams + 1));
+        assert_eq!(lines.find(TeamId(1)), Ok(Some(line(2))));
+        lines.insert(TeamId(teams), line(teams + 2));
+        let forgotten = Err(LineRefusal::OtherLine(CommitNumber(2)));
+        assert_eq!(lines.find(TeamId(1)), forgotten);
+        assert_eq!(lines.find(TeamId(0)), Ok(Some(line(teams + 1))));
+        assert_eq!(lines.find(TeamId(2)), Ok(Some(line(3))));
+        assert_eq!(lines.find(TeamId(teams + 1)), Ok(None));
+
+        // What the next leader has of it is the same.
+        let mut next = RecoveryLines::default();
+        for (team, number, state) in lines.newest() {
+            let state = state.to_vec();
+            next.insert(team, RecoveryLine { number, state });
+        }
+        assert_eq!(next.find(TeamId(1)), forgotten);
+        assert_eq!(next.find(TeamId(2)), Ok(Some(line(3))));
+
+        // Who has gone on from it still has its number, and adds the next line to it.
+        assert_eq!(next.number(TeamId(1)), CommitNumber(2));
+        next.insert(TeamId(1), line(teams + 3));
+        assert_eq!(next.find(TeamId(1)), Ok(Some(line(teams + 3))));
+    }
+
+    #[test]
+    fn the_oldest_note_of_very_many_is_forgotten() {
+        let mut notes = BTreeMap::new();
+        let teams = TEAMS_MAX as u64;
+        (0..=teams).for_each(|team| keep(&mut notes, TeamId(teams - team), team));
+        assert_eq!(notes.len(), TEAMS_MAX);
+        assert!(!notes.contains_key(&TeamId(teams)));
+    }
 }

@@ -70,11 +70,11 @@ impl Leader {
         }
         let lines = self.recovery_lines.newest();
         out.extend_from_slice(&(lines.len() as u32).to_le_bytes());
-        for (team, line) in lines {
+        for (team, number, state) in lines {
             out.extend_from_slice(&team.0.to_le_bytes());
-            out.extend_from_slice(&line.number.0.to_le_bytes());
-            out.extend_from_slice(&(line.state.len() as u32).to_le_bytes());
-            out.extend_from_slice(&line.state);
+            out.extend_from_slice(&number.0.to_le_bytes());
+            out.extend_from_slice(&(state.len() as u32).to_le_bytes());
+            out.extend_from_slice(state);
         }
         out
     }
