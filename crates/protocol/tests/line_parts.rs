@@ -319,6 +319,30 @@ fn pages_that_changed_are_added_to_their_line_alone() {
 }
 
 #[test]
+fn each_member_says_for_itself_which_line_must_be_there() {
+    let mut scene = Scene::new();
+    scene.line(1, first(0), 5);
+    // The line that the team went on from is not there any more.
+    let (none, lost) = (Basis::All(CommitNumber(0)), Basis::All(CommitNumber(2)));
+    scene.begin(1, 2, none, 6);
+    scene.complete(1);
+    scene.begin(0, 2, lost, 6);
+    let other = LineAnswer::Refused(LineRefusal::OtherLine(CommitNumber(1)));
+    assert_eq!(scene.heard(PART[0]), vec![other]);
+    assert_eq!(scene.heard(PART[1]), abandoned());
+    let taken = vec![LineAnswer::Taken(CommitNumber(2))];
+    assert_eq!(scene.line(3, none, 7), taken);
+    // It is there.
+    scene.begin(1, 4, none, 8);
+    scene.complete(1);
+    scene.begin(0, 4, lost, 8);
+    scene.complete(0);
+    let taken = vec![LineAnswer::Taken(CommitNumber(3))];
+    assert_eq!(scene.heard(PART[0]), taken);
+    assert_eq!(scene.heard(PART[1]), taken);
+}
+
+#[test]
 fn a_formation_that_has_ended_hands_over_nothing() {
     let mut scene = Scene::new();
     let old = [0, 1].map(|at| LineRequest::Offer(scene.offer(at, 1, first(0))));

@@ -34,6 +34,8 @@ struct Team {
     line: Memory,
     lines: Memory,
     basis: Basis,
+    /// The line that the team went on from, which the page server may have lost.
+    start: CommitNumber,
     /// Lines that came together, and the cut of the last one.
     taken: u64,
     taken_cut: Option<u32>,
@@ -79,6 +81,7 @@ impl Team {
             }
         };
         let stations = (0..SIZE as u16).map(station).collect();
+        let number = CommitNumber(start.as_ref().map_or(0, |_| 1));
         let memory = start.map(|(memory, _)| memory).unwrap_or_default();
         Self {
             stations,
@@ -87,7 +90,8 @@ impl Team {
             line: Memory::new(),
             lines: memory.clone(),
             memory,
-            basis: Basis::Changed(CommitNumber(0)),
+            basis: Basis::Changed(number),
+            start: number,
             taken: 0,
             taken_cut: None,
             marks: None,
@@ -199,7 +203,7 @@ impl Team {
         let is_handed_over = self.stations[0].cut.map(|cut| cut.ordinal) == self.taken_cut;
         if at == 0 && !is_handed_over {
             // Some of the last line's pages are lost.
-            self.basis = Basis::All(CommitNumber(0));
+            self.basis = Basis::All(self.start);
         }
         if at == 0 {
             self.line.clear();
@@ -244,8 +248,13 @@ impl Team {
                 assert!(self.line.insert(page, bytes).is_none(), "{page} comes once");
             }
         }
-        let is_whole = |it: &Station| it.is_collected && it.cut == Some(cut);
+        let is_whole = |it: &Station| {
+            it.is_collected && it.cut.is_some_and(|other| other.ordinal == cut.ordinal)
+        };
         if self.stations.iter().all(is_whole) {
+            if !self.needs_line() {
+                self.lines.clear();
+            }
             self.lines.append(&mut self.line);
             self.taken += 1;
             self.taken_cut = Some(cut.ordinal);
@@ -257,6 +266,27 @@ impl Team {
                 assert!(found == expected, "{page} is not as it was at the barrier");
             }
         }
+    }
+
+    /// Whether somebody hands over less than all that he keeps.
+    fn needs_line(&self) -> bool {
+        let is_all = |cut: Cut| cut.basis == Basis::All(CommitNumber(0));
+        !self.stations.iter().all(|it| it.cut.is_some_and(is_all))
+    }
+
+    fn play(&mut self, ops: Vec<Op>) {
+        for op in ops {
+            match op {
+                Op::Store(at, page, value) => self.store(at, PageNumber(page), value),
+                Op::Deliver(choice) => drop(self.deliver(choice)),
+                Op::Arrive(at) => self.arrive(at),
+                Op::Collect(at, most) => self.collect(at, most),
+            }
+        }
+        while self.deliver(0) {}
+        // Whoever has not come comes now.
+        (0..SIZE).for_each(|at| self.arrive(at));
+        while self.deliver(0) {}
     }
 
     /// All come to a barrier, and hand over what has changed.
@@ -302,18 +332,8 @@ proptest! {
         ops in proptest::collection::vec(op(), 1..200),
     ) {
         let mut team = Team::new(placement, unit, None);
-        for op in ops {
-            match op {
-                Op::Store(at, page, value) => team.store(at, PageNumber(page), value),
-                Op::Deliver(choice) => drop(team.deliver(choice)),
-                Op::Arrive(at) => team.arrive(at),
-                Op::Collect(at, most) => team.collect(at, most),
-            }
-        }
-        while team.deliver(0) {}
+        team.play(ops);
         // All come together once more, and nothing is left out.
-        (0..SIZE).for_each(|at| team.arrive(at));
-        while team.deliver(0) {}
         (0..SIZE).for_each(|at| team.collect(at, 100));
         team.line();
         prop_assert!(team.taken > 0);
@@ -333,6 +353,56 @@ proptest! {
         next.line();
         prop_assert_eq!(next.taken, 2);
     }
+
+    #[test]
+    fn a_line_of_those_who_lack_nothing_needs_no_other(
+        placement in placement(),
+        unit in prop_oneof![Just(1_u32), Just(2), Just(4)],
+        filled in 0..PAGES,
+        ops in proptest::collection::vec(op(), 1..200),
+    ) {
+        let page = |page| (PageNumber(page), Box::new([page as u8 + 1; PAGE_BYTES]));
+        let lines: Memory = (filled..PAGES).map(page).collect();
+        let mut team = Team::new(placement, unit, Some((lines, Marks::default())));
+        team.play(ops);
+        (0..SIZE).for_each(|at| team.collect(at, 100));
+        // What has never been loaded is asked for once more.
+        for page in (0..PAGES).map(PageNumber) {
+            team.open(2, page, Access::Read);
+        }
+        team.line();
+        team.basis = Basis::All(team.start);
+        team.line();
+        prop_assert!(!team.needs_line());
+    }
+}
+
+#[test]
+fn who_lacks_a_page_of_the_line_needs_it() {
+    let lacking = |team: &mut Team| -> Vec<usize> {
+        team.basis = Basis::All(team.start);
+        team.line();
+        let needs = |at: &usize| {
+            let cut = team.stations[*at].cut.expect("it was one");
+            cut.basis == Basis::All(team.start)
+        };
+        (0..SIZE).filter(needs).collect()
+    };
+    let go_on = |placement| Team::new(placement, 1, Some((Memory::new(), Marks::default())));
+    let mut team = go_on(Placement::Block);
+    assert_eq!(lacking(&mut team), [0, 1, 2]);
+    // Whoever reads a page has its home load it.
+    (0..6).for_each(|page| team.open(2, PageNumber(page), Access::Read));
+    assert_eq!(lacking(&mut team), [2]);
+    (6..PAGES).for_each(|page| team.open(0, PageNumber(page), Access::Read));
+    assert_eq!(lacking(&mut team), [0; 0]);
+
+    // What nobody keeps is lacking at the one who gives homes.
+    let mut team = go_on(Placement::FirstTouch);
+    (0..6).for_each(|page| team.open(1, PageNumber(page), Access::Read));
+    assert_eq!(lacking(&mut team), [0]);
+    (6..PAGES).for_each(|page| team.open(2, PageNumber(page), Access::Write));
+    assert_eq!(lacking(&mut team), [0; 0]);
 }
 
 #[test]

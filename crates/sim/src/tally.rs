@@ -190,6 +190,8 @@ pub enum Mark {
     WentOnFromLine,
     /// All parts of a recovery line came together.
     LineTaken,
+    /// A line of all pages was taken, although the page server had lost the one that the team went on from.
+    LineOfItsOwn,
     /// A part of a recovery line was refused.
     LineRefused,
     /// The page server no longer had the line that a team went on from.
@@ -231,7 +233,7 @@ impl Mark {
     ];
 
     /// Every mark of a team.
-    pub const TEAM: [Self; 15] = [
+    pub const TEAM: [Self; 16] = [
         Self::PageMoved,
         Self::ChangesSent,
         Self::LockRevoked,
@@ -242,6 +244,7 @@ impl Mark {
         Self::TeamBeganAgain,
         Self::WentOnFromLine,
         Self::LineTaken,
+        Self::LineOfItsOwn,
         Self::LineRefused,
         Self::LineLost,
         Self::LinePagesLoaded,
@@ -288,6 +291,7 @@ impl Mark {
             Self::TeamBeganAgain => "team began again",
             Self::WentOnFromLine => "team went on from a line",
             Self::LineTaken => "line taken",
+            Self::LineOfItsOwn => "line taken that needs no other",
             Self::LineRefused => "part of a line refused",
             Self::LineLost => "line lost",
             Self::LinePagesLoaded => "pages of a line loaded",

@@ -65,6 +65,7 @@ pub(super) struct RecoveryLines {
 struct Forming {
     formation: u64,
     cut: u32,
+    /// Of the first part that was offered.
     basis: Basis,
     /// By rank.
     parts: Vec<Option<Part>>,
@@ -167,8 +168,13 @@ impl Forming {
     }
 
     fn is_of(&self, offer: &Offer) -> bool {
-        (self.formation, self.cut, self.basis) == (offer.formation, offer.cut, offer.basis)
-            && self.parts.len() == usize::from(offer.size)
+        // Of several parts that hold all, each says on its own what it needs to be there.
+        let fit_together = match (self.basis, offer.basis) {
+            (Basis::All(_), Basis::All(_)) => true,
+            (one, other) => one == other,
+        };
+        let cut = (self.formation, self.cut, self.parts.len());
+        fit_together && cut == (offer.formation, offer.cut, usize::from(offer.size))
     }
 
     fn is_complete(&self) -> bool {

@@ -39,6 +39,12 @@ enum Place {
     Arrived,
 }
 
+impl Barrier {
+    pub(super) fn has_arrived(&self) -> bool {
+        self.place == Place::Arrived
+    }
+}
+
 impl Member {
     /// All workers of this station have come to the barrier, with something for the others perhaps.
     /// All stations say of which kind it is, and say the same but for whether it shall be a cut.

@@ -12,6 +12,10 @@
 //! Pages that are `Open` are stored to unseen, so they are closed at the cut, and their next store is
 //! noticed.
 //!
+//! A line of all that a member keeps is added to the line that the team went on from, which has what nobody
+//! has touched since. A member that has loaded all of its pages needs no such line, and says so: if the page
+//! server has lost it, there are lines again as soon as all members have come that far.
+//!
 //! **Invariant**: what is collected for a page is its bytes as the barrier opened.
 //!
 //! The same is done for a heap by the leader's checkpoints; copying before a change is from Li, Naughton
@@ -23,7 +27,7 @@ use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::{Changes, Cut, Pages, SERVED_PAGES_MAX};
 use plurix_wire::message::recovery_line::{Basis, Marks};
-use plurix_wire::{PageNumber, Rank};
+use plurix_wire::{CommitNumber, Interval, PageNumber, Rank};
 
 use super::regions::State;
 use super::{Access, Command, Error, Member, View};
@@ -59,6 +63,9 @@ pub(super) struct RecoveryLines {
     cursor: PageNumber,
     /// Pages that have changed before they were collected, as they were.
     saved: VecDeque<Pages>,
+    /// The last interval in which somebody was given a home of a page while this station was at the barrier:
+    /// perhaps one that had left it.
+    claimed: Option<Interval>,
     /// What others have changed in an interval that has not begun here.
     pub(super) late: Vec<(Rank, Changes)>,
 }
@@ -128,7 +135,12 @@ impl Member {
     }
 
     /// The barrier that has just opened is a cut.
-    pub(super) fn cut(&mut self, cut: Cut, view: &mut impl View) {
+    pub(super) fn cut(&mut self, mut cut: Cut, view: &mut impl View) {
+        if let Basis::All(line) = &mut cut.basis
+            && !self.lacks_pages()
+        {
+            *line = CommitNumber(0);
+        }
         let changed = std::mem::take(&mut self.lines.changed);
         let lies_here = |page: &PageNumber| {
             let entry = self.regions.get(*page);
@@ -160,6 +172,29 @@ impl Member {
             pages: self.lines.pending.len(),
             marks,
         });
+    }
+
+    /// Somebody is given a home of pages, by this station.
+    pub(super) fn note_claim(&mut self) {
+        if self.barrier.has_arrived() {
+            self.lines.claimed = Some(self.interval);
+        }
+    }
+
+    /// Whether the recovery line may have bytes that nobody else has: of pages that are kept here, or that
+    /// this station gives homes. To whom it has given one behind the barrier, he had none when he left it.
+    fn lacks_pages(&self) -> bool {
+        let is_lacking = |page: PageNumber| {
+            let Some(entry) = self.regions.get(page) else {
+                return false;
+            };
+            match entry.home() {
+                Some(_) => entry.state.is_home() && !entry.state.has_bytes(),
+                None => self.regions.manager(page) == Some(self.rank),
+            }
+        };
+        let is_claimed = self.lines.claimed == Some(self.interval);
+        self.lines.goes_on && (is_claimed || self.regions.pages().any(is_lacking))
     }
 
     /// Runs of these pages, which ascend and are kept here, and of what lies between them if that is short
@@ -239,9 +274,9 @@ fn copies(pages: impl IntoIterator<Item = PageNumber>, view: &impl View) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use plurix_wire::PageBytes;
     use plurix_wire::diff::{DiffsBuilder, PageDiff};
-    use plurix_wire::message::peer::ToPeer;
-    use plurix_wire::{CommitNumber, Interval, PageBytes};
+    use plurix_wire::message::peer::{Release, ToPeer};
 
     use super::*;
     use crate::team::{Placement, Region, Settings};
@@ -324,6 +359,52 @@ mod tests {
         assert_eq!(changed(&[0, 1, 2, 3, 4, 6]), 2, "page 5 was never touched");
         assert_eq!(changed(&[0, 2, 4]), 1);
         assert_eq!(changed(&[0, 6]), 2);
+    }
+
+    /// The member keeps nothing, and gives the last page of a region its home.
+    #[test]
+    fn a_home_given_behind_the_barrier_does_not_hide_what_is_lacking() {
+        let (mut member, mut view) = (
+            Member::new(Rank(1), 2, Settings::default()),
+            Accesses::default(),
+        );
+        member.go_on_from(Marks::default());
+        assert!(member.add_region(Region {
+            run: PageRun::new(PageNumber(0), 257),
+            unit: 1,
+            placement: Placement::FirstTouch,
+        }));
+        let all = |line| Basis::All(CommitNumber(line));
+        let mut cut_with = |heard: Option<ToPeer>, interval: u32| {
+            let arrived = member.arrive(None, Boundary::Phase, &mut view);
+            arrived.expect("the team goes on");
+            let release = ToPeer::Release(Release {
+                interval: Interval(u64::from(interval)),
+                cut: Some(Cut {
+                    ordinal: interval,
+                    basis: all(5),
+                }),
+                expected: vec![0; 2],
+                ..Release::default()
+            });
+            for message in heard.into_iter().chain([release]) {
+                let heard = member.handle(Rank(0), message, &mut view);
+                heard.expect("the team goes on");
+            }
+            let mut cuts =
+                std::iter::from_fn(|| member.poll()).filter_map(|command| match command {
+                    Command::Cut { cut, .. } => Some(cut.basis),
+                    _ => None,
+                });
+            cuts.next()
+        };
+        assert_eq!(cut_with(None, 0), Some(all(5)), "nobody has the page");
+        // Whether he had it when he left the barrier is not known here.
+        let claim = ToPeer::Claim {
+            run: PageRun::new(PageNumber(256), 1),
+        };
+        assert_eq!(cut_with(Some(claim), 1), Some(all(5)));
+        assert_eq!(cut_with(None, 2), Some(all(0)), "the other one knows");
     }
 
     #[test]

@@ -26,6 +26,7 @@ impl Member {
     }
 
     pub(super) fn give_homes(&mut self, to: Rank, run: PageRun) -> Vec<Home> {
+        self.note_claim();
         let homes = run.pages().map(|page| {
             let entry = self.regions.get_mut(page).expect("managed here");
             let rank = entry.home().unwrap_or(to);

@@ -69,7 +69,8 @@ pub enum Basis {
     /// To this line: they are those that have changed since. Zero stands for a team without a line.
     Changed(CommitNumber),
     /// To whatever line there is, if it is this one, which the team went on from, or a later one: they
-    /// are all that may have changed since.
+    /// are all that may have changed since. Zero if none is needed: the sender has, and hands over, every
+    /// page that it keeps. Members may say different lines of one cut; each must be there.
     All(CommitNumber),
 }
 

@@ -373,8 +373,13 @@ impl World {
             "lines",
             "line {number} is taken, and nobody has handed over a part"
         );
+        let newest = lines.model.newest().unwrap_or_default();
+        let is_lost = newest < self.life.start.number;
         lines.model.taken(number, cut.unwrap_or_default())?;
         self.tally.mark(Mark::LineTaken);
+        if is_lost && cut.is_some_and(|(life, _)| life == self.life.number) {
+            self.tally.mark(Mark::LineOfItsOwn);
+        }
         self.note(format_args!("line {number} is taken"));
         self.check_newest_line()
     }
