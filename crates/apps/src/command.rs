@@ -57,6 +57,12 @@ impl AppCommand {
         }
     }
 
+    /// Whether its stations are a team, which takes recovery lines.
+    #[must_use]
+    pub fn is_for_teams(&self) -> bool {
+        !matches!(self, Self::Raytrace(_) | Self::Wordcount(_) | Self::Bank(_))
+    }
+
     /// Lets the application work for so long, unless the user has named an amount of work. One
     /// whose input is its work ends when that is done.
     pub fn work_for(&mut self, time: Duration) {

@@ -9,6 +9,7 @@ use plurix::net::Secret;
 use plurix::team::LineOptions;
 use plurix::{CheckpointOptions, CheckpointStrategy, Compression, ServerOptions};
 
+use crate::Usage;
 use crate::units::{parse_bytes, parse_duration};
 
 /// Stations speak four times in any silence that is borne; in less than this, the pauses of a busy
@@ -190,15 +191,19 @@ impl ServerSettings {
         Some(options)
     }
 
-    /// When teams take recovery lines: as often as checkpoints are taken, or each second if those are
-    /// taken by what has changed.
-    pub(crate) fn line_options(&self) -> Option<LineOptions> {
-        let options = self.checkpoint_options()?;
-        let every = match self.every {
-            Every::Time(every) => every,
-            Every::Changed(_) => Duration::from_secs(1),
+    /// When teams take recovery lines, if they shall: as often as checkpoints are taken. How much a team has
+    /// changed is known to its stations one by one, and to none of them in all.
+    pub(crate) fn line_options(&self) -> Result<Option<LineOptions>, Usage> {
+        let Some(options) = self.checkpoint_options() else {
+            return Ok(None);
         };
-        Some(LineOptions::every(every).strategy(options.strategy))
+        match self.every {
+            Every::Time(every) => Ok(Some(LineOptions::every(every).strategy(options.strategy))),
+            Every::Changed(bytes) => Err(Usage(format!(
+                "--every {bytes}B: a team takes its recovery lines by time; give one, like --every 1s, or \
+                 --checkpoint none for no lines"
+            ))),
+        }
     }
 
     /// The same settings as a command line.

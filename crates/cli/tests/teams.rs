@@ -124,4 +124,6 @@ fn wrong_teams_are_refused_before_anything_starts() {
     assert_fails(&output("run jacobi --stations 65"), 1, &["64", "65"]);
     assert_fails(&output("run jacobi --side 2"), 1, &["2 x 2"]);
     assert_fails(&output("run jacobi --workers 0"), 2, &["workers"]);
+    let by_size = output("run jacobi --every 64KiB");
+    assert_fails(&by_size, 2, &["65536B", "by time", "--every 1s"]);
 }

@@ -136,7 +136,10 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<Exit> {
     }
     let places = Places {
         stations: options.stations,
-        lines: options.settings.line_options(),
+        lines: match options.app.is_for_teams() {
+            true => options.settings.line_options()?,
+            false => None,
+        },
         spread: options.spread,
     };
     let app = options.app.clone().into_app(places)?;
