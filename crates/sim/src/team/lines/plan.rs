@@ -44,9 +44,7 @@ impl LinePlan {
         weather: &Weather,
     ) -> Option<(Self, Vec<(Time, Stroke)>)> {
         let random = &mut Random::new(seed, Purpose::Team(5));
-        if !random.chance(55) {
-            return None;
-        }
+        let story = Story::of(random.below(100))?;
         let ends_percent = random.pick(&[50, 100, 100]);
         let barriers = barriers + random.pick(&[0, 2, 6]);
         let checkpoint = random.chance(75).then(|| CheckpointSettings {
@@ -69,9 +67,69 @@ impl LinePlan {
                 delay_us: random.pick(&[(1, 5), (5, 100), (50, 2_000)]).into_range(),
                 ..weather.clone()
             },
-            triggers: triggers(random),
+            triggers: triggers(random, story),
         };
-        Some((plan, strokes(random)))
+        let strokes = strokes(random);
+        Some((story.told_by(plan), strokes))
+    }
+}
+
+/// What the faults of a plan make likely.
+#[derive(Debug, Clone, Copy)]
+enum Story {
+    /// Everything.
+    Any,
+    /// Parts of a line are still under way when the next formation begins, with the same lives.
+    SlowParts,
+    /// The page server forgets lines that the team goes on to build on.
+    LostLines,
+}
+
+impl Story {
+    /// The story of a team, of each hundred; for some there are no lines at all.
+    fn of(percent: u64) -> Option<Self> {
+        match percent {
+            0..55 => Some(Self::Any),
+            55..63 => Some(Self::SlowParts),
+            63..71 => Some(Self::LostLines),
+            _ => None,
+        }
+    }
+
+    /// How much breaks while lines are being handed over,
+    fn triggers(self) -> &'static [usize] {
+        match self {
+            Self::Any => &[0, 1, 3, 8],
+            Self::SlowParts => &[1, 3, 8],
+            Self::LostLines => &[3, 8, 16],
+        }
+    }
+
+    /// and what.
+    fn kinds(self) -> &'static [Stroke] {
+        use Stroke::{Kill, KillServer, Part};
+        match self {
+            Self::Any => &KINDS,
+            Self::SlowParts => &[Part],
+            Self::LostLines => &[Kill, KillServer, KillServer, KillServer],
+        }
+    }
+
+    fn told_by(self, mut plan: LinePlan) -> LinePlan {
+        match self {
+            Self::Any => return plan,
+            Self::SlowParts => plan.weather.delay_us = 1_000..8_000,
+            Self::LostLines => {
+                (plan.disk_us, plan.disk_pages) = (2_000..20_000, 4);
+                plan.is_blocking = false;
+                let some = 4 + plan.phase_ends.len();
+                plan.phase_ends.resize(some, true);
+            }
+        }
+        plan.wish_percent = 100;
+        plan.collected = 64;
+        plan.phase_ends.fill(true);
+        plan
     }
 }
 
@@ -106,9 +164,9 @@ fn strokes(random: &mut Random) -> Vec<(Time, Stroke)> {
 }
 
 /// Most of what can go wrong does so while a line is being handed over.
-fn triggers(random: &mut Random) -> Vec<(u64, Stroke)> {
-    let most = random.pick(&[0, 1, 3, 8]);
-    let trigger = |random: &mut Random| (random.log_within(1..150), random.pick(&KINDS));
+fn triggers(random: &mut Random, story: Story) -> Vec<(u64, Stroke)> {
+    let most = random.pick(story.triggers());
+    let trigger = |random: &mut Random| (random.log_within(1..150), random.pick(story.kinds()));
     let mut triggers: Vec<_> = (0..most).map(|_| trigger(random)).collect();
     triggers.sort_by_key(|(messages, _)| *messages);
     triggers
