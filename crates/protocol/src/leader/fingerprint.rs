@@ -36,6 +36,7 @@ impl Hash for Leader {
             unlogged,
             checkpointing,
             recovery_lines,
+            spare_images: _,
             next_tick: _,
             started: _,
             counters: _,

@@ -35,6 +35,7 @@ mod recovery_line;
 mod replay;
 mod session;
 mod settings;
+mod spare_images;
 mod stale;
 mod state;
 mod stream;
@@ -57,6 +58,7 @@ use pages::{PageTable, Slot};
 use recovery_line::RecoveryLines;
 pub use replay::ReplayError;
 pub use settings::{Durability, FROZEN_BYTES_MIN, Settings};
+use spare_images::SpareImages;
 use stale::Heap;
 pub use state::StateError;
 use stream::Sender;
@@ -180,6 +182,7 @@ pub struct Leader {
     unlogged: Vec<Slot>,
     checkpointing: Checkpointing,
     recovery_lines: RecoveryLines,
+    spare_images: SpareImages,
     next_tick: Time,
     started: Time,
     counters: Counters,
@@ -233,6 +236,7 @@ impl Leader {
             unlogged: Vec::new(),
             checkpointing: Checkpointing::new(),
             recovery_lines: RecoveryLines::default(),
+            spare_images: SpareImages::default(),
             next_tick: Time(0),
             started: Time(0),
             counters: Counters::default(),

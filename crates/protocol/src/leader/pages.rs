@@ -312,20 +312,22 @@ impl PageTable {
         }
     }
 
-    /// Makes `image` the newest bytes of `page`, all of which commit `number` wrote.
+    /// Makes `image` the newest bytes of `page`, all of which commit `number` wrote; answers the image
+    /// that it had.
     pub(crate) fn replace(
         &mut self,
         number: CommitNumber,
         page: PageNumber,
         image: Arc<PageBytes>,
-    ) {
+    ) -> Option<Arc<PageBytes>> {
         self.keep_for_cut(page);
         let entry = self.entry(page);
         entry.version = number;
         entry.touched = true;
         let lines = entry.lines;
         let mut redo = std::mem::take(&mut entry.redo);
-        let was_absent = entry.image.replace(image).is_none();
+        let replaced = entry.image.replace(image);
+        let was_absent = replaced.is_none();
         let was_written = !was_absent || !redo.is_empty() || self.stored.contains(page);
         self.redo.forget(&mut redo);
         self.resident += usize::from(was_absent);
@@ -333,6 +335,7 @@ impl PageTable {
         if let Some(lines) = lines {
             self.line_writers.record(lines, None, LineMask::ALL, number);
         }
+        replaced
     }
 
     fn created(&mut self, is_new: bool) {

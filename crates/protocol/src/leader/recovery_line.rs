@@ -152,6 +152,14 @@ impl RecoveryLines {
         }
     }
 
+    fn part(&mut self, connection: ConnectionId) -> Option<&mut Part> {
+        let mut forming = self.forming.values_mut();
+        forming.find_map(|forming| {
+            let mut parts = forming.parts.iter_mut().flatten();
+            parts.find(|part| part.connection == connection)
+        })
+    }
+
     fn team_of(&self, connection: ConnectionId) -> Option<TeamId> {
         let has = |forming: &Forming| forming.part(connection).is_some();
         let mut teams = self.forming.iter();
@@ -362,7 +370,7 @@ impl Leader {
     fn put_aside(&mut self, connection: ConnectionId, pages: &Pages) -> Checked {
         self.check_run(pages.run)?;
         let most = self.settings.heap_bytes / PAGE_BYTES as u64;
-        let Some(part) = self.part(connection) else {
+        let Some(part) = self.recovery_lines.part(connection) else {
             // Of a line that was given up.
             return Ok(());
         };
@@ -371,24 +379,16 @@ impl Leader {
             return Err(LineRefusal::Malformed);
         }
         for (page, bytes) in pages.each() {
-            part.pages.push((page, image(bytes)));
+            part.pages.push((page, self.spare_images.image(bytes)));
         }
         Ok(())
-    }
-
-    fn part(&mut self, connection: ConnectionId) -> Option<&mut Part> {
-        let mut forming = self.recovery_lines.forming.values_mut();
-        forming.find_map(|forming| {
-            let mut parts = forming.parts.iter_mut().flatten();
-            parts.find(|part| part.connection == connection)
-        })
     }
 
     fn complete(&mut self, now: Time, connection: ConnectionId, state: Vec<u8>) -> Checked {
         if state.len() > LINE_STATE_BYTES_MAX {
             return Err(LineRefusal::Malformed);
         }
-        let Some(part) = self.part(connection) else {
+        let Some(part) = self.recovery_lines.part(connection) else {
             return Ok(());
         };
         part.state = Some(state);
@@ -426,7 +426,9 @@ impl Leader {
         for part in forming.parts.into_iter().flatten() {
             for (page, image) in part.pages {
                 self.tell_holders(number, page, &image);
-                self.pages.replace(number, page, image);
+                if let Some(replaced) = self.pages.replace(number, page, image) {
+                    self.spare_images.keep(replaced);
+                }
             }
             // The coordinator is the first.
             state = state.or(part.state);
@@ -508,12 +510,6 @@ fn keep<V: Copy + Ord>(notes: &mut BTreeMap<TeamId, V>, team: TeamId, note: V) {
         let oldest = oldest.map(|(team, _)| *team);
         oldest.and_then(|team| notes.remove(&team));
     }
-}
-
-/// An image of these bytes, or of zeros.
-fn image(bytes: Option<&PageBytes>) -> Arc<PageBytes> {
-    let bytes: Arc<[u8]> = Arc::from(&bytes.unwrap_or(&[0; PAGE_BYTES])[..]);
-    bytes.try_into().expect("a page has as many bytes")
 }
 
 #[cfg(test)]
