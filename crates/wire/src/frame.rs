@@ -155,11 +155,28 @@ pub fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Error> {
 /// # Errors
 /// [`Error`] if the bytes are not such a message.
 pub fn decode<M: Message + DeserializeOwned>(frame: &[u8]) -> Result<M, Error> {
+    let (message, rest) = begin(frame)?;
+    attach(message, Bytes::copy_from_slice(rest))
+}
+
+/// [`decode`] whose byte strings are parts of `frame`, which stays in memory as long as they do.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_shared<M: Message + DeserializeOwned>(frame: &Bytes) -> Result<M, Error> {
+    let (message, rest) = begin(frame)?;
+    attach(message, frame.slice(frame.len() - rest.len()..))
+}
+
+/// The message without its byte strings, and the bytes behind it.
+fn begin<M: DeserializeOwned>(frame: &[u8]) -> Result<(M, &[u8]), Error> {
     let body = frame
         .get(HEADER_BYTES..)
         .ok_or(Error::Invalid("frame without header"))?;
-    let (mut message, rest) = postcard::take_from_bytes::<M>(body).map_err(Error::Message)?;
-    let mut rest = Bytes::copy_from_slice(rest);
+    postcard::take_from_bytes::<M>(body).map_err(Error::Message)
+}
+
+fn attach<M: Message>(mut message: M, mut rest: Bytes) -> Result<M, Error> {
     message.attach(|| take(&mut rest))?;
     if !rest.is_empty() {
         return Err(Error::Invalid("bytes after the message"));
@@ -217,7 +234,11 @@ mod tests {
             let frame = framed(&parcel);
             assert_eq!(length(&frame, 100_000).unwrap(), Some(frame.len()));
             assert_eq!(decode::<Parcel>(&frame).unwrap(), parcel);
-            assert!(decode::<Parcel>(&[&frame[..], &[0]].concat()).is_err());
+            let shared = Bytes::from(frame.clone());
+            assert_eq!(decode_shared::<Parcel>(&shared).unwrap(), parcel);
+            let longer = Bytes::from([&frame[..], &[0]].concat());
+            assert!(decode::<Parcel>(&longer).is_err());
+            assert!(decode_shared::<Parcel>(&longer).is_err());
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use bytes::Bytes;
 use plurix_memory::Rings;
 use plurix_wire::frame::{self, Lent, Message};
 use rustix::event::PollFlags;
@@ -15,6 +16,10 @@ use super::transport::{Stream, Transport, Wait};
 const READ_BYTES: usize = 64 << 10;
 /// An emptied output buffer larger than this is given back.
 const KEEP_BYTES: usize = 1 << 20;
+
+/// The byte strings of a frame from this length on stay where they were received; those of a shorter one are
+/// copied, as they may live long, and would keep a whole buffer alive.
+const SHARED_FRAME_BYTES_MIN: usize = 64 << 10;
 
 /// Byte strings from this length on are sent from where they are; a shorter one is copied faster.
 const LENT_BYTES_MIN: usize = 1 << 10;
@@ -46,6 +51,8 @@ pub(crate) struct Connection {
     input: Vec<u8>,
     /// What of `input` is filled and not yet consumed.
     filled: std::ops::Range<usize>,
+    /// The last buffer whose parts messages have kept; it is used again when they are gone.
+    lent: Bytes,
     output: Vec<u8>,
     /// How much of `output` is sent.
     sent: usize,
@@ -59,6 +66,7 @@ impl Connection {
             transport: Transport::new(stream)?,
             input: vec![0; READ_BYTES],
             filled: 0..0,
+            lent: Bytes::new(),
             output: Vec::new(),
             sent: 0,
             frame_max,
@@ -163,7 +171,31 @@ impl Connection {
 
     /// The next whole message that was received.
     pub(crate) fn next<M: Message + DeserializeOwned>(&mut self) -> Result<Option<M>, NetError> {
+        let waiting = &self.input[self.filled.clone()];
+        let length = frame::length(waiting, self.frame_max)?.unwrap_or(0);
+        // Of a buffer that is much longer, too much would stay with it.
+        let least = SHARED_FRAME_BYTES_MIN.max(self.input.len() / 4);
+        if (least..=waiting.len()).contains(&length) {
+            let frame = self.take_frame(length);
+            return Ok(Some(frame::decode_shared(&frame)?));
+        }
         self.next_by(frame::decode)
+    }
+
+    /// The first frame received, which has so many bytes, as a part of the buffer where it is.
+    fn take_frame(&mut self, length: usize) -> Bytes {
+        let frame = self.filled.start..self.filled.start + length;
+        let rest = &self.input[frame.end..self.filled.end];
+        let spare = std::mem::take(&mut self.lent);
+        let size = self.input.len();
+        let mut input = match spare.is_unique() && spare.len() >= size {
+            true => Vec::from(spare),
+            false => vec![0; size],
+        };
+        input[..rest.len()].copy_from_slice(rest);
+        self.filled = 0..rest.len();
+        self.lent = Bytes::from(std::mem::replace(&mut self.input, input));
+        self.lent.slice(frame)
     }
 
     /// The next whole frame that was received, as `decode` reads it.
@@ -290,7 +322,9 @@ impl Connection {
         let wanted = frame
             .min(4 * self.filled.len())
             .max(self.filled.len() + READ_BYTES);
-        self.input.resize(wanted.max(READ_BYTES), 0);
+        if self.input.len() < wanted.max(READ_BYTES) {
+            self.input.resize(wanted.max(READ_BYTES), 0);
+        }
         Ok(())
     }
 }
@@ -397,7 +431,7 @@ pub(super) mod tests {
                 items: pages.collect(),
             })
         };
-        let mut received = 0;
+        let (mut received, mut kept) = (0, Vec::new());
         for first in 0..20 {
             from.send(&batch(first)).unwrap();
             // The reader lags, so that later messages find the socket full.
@@ -407,10 +441,15 @@ pub(super) mod tests {
                     to.receive().unwrap();
                     while let Some(message) = to.next::<ToStation>().unwrap() {
                         assert_eq!(message, batch(received));
+                        // Some stay, and with them the buffer.
+                        kept.extend((received % 3 > 0).then_some((received, message)));
                         received += 1;
                     }
                 }
             }
+        }
+        for (number, message) in kept {
+            assert_eq!(message, batch(number));
         }
         assert!(from.flush().unwrap() && received == 20);
     }

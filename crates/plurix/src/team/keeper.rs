@@ -101,8 +101,7 @@ impl Keeping {
         let client = Client {
             secret: self.secret.as_ref(),
             cluster: Some(self.cluster),
-            // The keeper sleeps on its bell and its connection at once.
-            shares_memory: false,
+            shares_memory: true,
             timeout: HANDSHAKE_MAX,
         };
         Ok(connect(&self.address, &client)?.0)
@@ -314,7 +313,10 @@ impl<'e> Driver<'e> {
                 connection.interest(),
             ));
         }
-        // Whatever comes of it, everything is looked at again.
-        let _ = poll(&mut both, limit.as_ref());
+        if self.connection.as_ref().is_none_or(Connection::doze) {
+            // Whatever comes of it, everything is looked at again.
+            let _ = poll(&mut both, limit.as_ref());
+        }
+        self.connection.iter().for_each(Connection::rouse);
     }
 }
