@@ -1,6 +1,7 @@
 //! The heap and the view as the protocol asks for them: `plurix-protocol` says what a station must be
 //! able to do with pages, and everybody who drives a station does it with these.
 
+use bytes::Bytes;
 use plurix_protocol::station::{Install, Pages};
 use plurix_protocol::team;
 use plurix_wire::diff::{DiffsBuilder, PageDiff};
@@ -56,6 +57,10 @@ impl team::View for View {
 
     fn copy_out(&self, page: PageNumber, into: &mut PageBytes) {
         self.copy_out(page, into);
+    }
+
+    fn copy_run(&self, run: PageRun) -> Bytes {
+        self.copy_run(run)
     }
 
     fn keep_twin(&mut self, page: PageNumber) {

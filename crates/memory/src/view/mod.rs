@@ -28,6 +28,7 @@
 
 #![allow(unsafe_code)]
 
+mod buffers;
 mod diffs;
 mod faults;
 mod filling;
@@ -49,6 +50,7 @@ use plurix_wire::{HEAP_BYTES_MAX, PAGE_BYTES, PageBytes, PageNumber};
 use crate::Error;
 use crate::diff::Comparer;
 use crate::sys::{Backend, ViewMemory, ZeroedSlice};
+use buffers::Buffers;
 use diffs::Twins;
 use faults::Registration;
 use filling::Filled;
@@ -94,6 +96,7 @@ pub struct View {
     inner: Arc<Inner>,
     twins: Twins,
     filled: Filled,
+    buffers: Buffers,
     comparer: Comparer,
     patcher: Patcher,
     system_calls: u64,
@@ -167,6 +170,7 @@ impl View {
         };
         Ok(Self {
             filled: Filled::new(backend, inner.page_count())?,
+            buffers: Buffers::default(),
             inner: Arc::new(inner),
             twins: Twins::default(),
             comparer: Comparer::detect(),

@@ -378,6 +378,26 @@ fn a_page_that_is_its_twin_has_no_difference() {
 }
 
 #[test]
+fn copies_stay_as_they_were_while_anybody_has_them() {
+    for mut view in views(bytes_in_pages(PAGES)) {
+        let mut kept = Vec::new();
+        for round in 0..20 {
+            let run = PageRun::new(PageNumber(round % 5), 1 + 7 * (u32::from(round as u8) % 9));
+            let bytes = vec![round as u8; run.count as usize * PAGE_BYTES];
+            view.bring(run, &bytes, Access::Read).unwrap();
+            let copy = view.copy_run(run);
+            assert_eq!(copy, bytes);
+            kept.extend((round % 2 == 0).then_some((copy, bytes)));
+            view.set_access(run, Access::None).unwrap();
+        }
+        assert!(kept.iter().all(|(copy, bytes)| copy == bytes));
+        // They may outlive the view.
+        drop(view);
+        assert!(kept.iter().all(|(copy, bytes)| copy == bytes));
+    }
+}
+
+#[test]
 fn an_abandoned_view_is_open() {
     for mut view in views(bytes_in_pages(PAGES)) {
         put(&mut view, 1, Some(&[1; PAGE_BYTES]), Access::Read);
