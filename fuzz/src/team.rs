@@ -42,6 +42,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let settings = Settings {
         read_ahead: 4,
         change_bytes: 100,
+        under_way: 3,
     };
     let mut member = Member::new(rank, SIZE, settings);
     if input.rarely(3) {
