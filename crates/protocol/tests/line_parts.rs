@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use plurix_protocol::leader::{Command, Durability, Event, Images, Leader, Settings};
+use plurix_protocol::leader::{Command, Durability, Event, Images, Leader, LostLine, Settings};
 use plurix_protocol::{ConnectionId, Time};
 use plurix_wire::message::peer::Pages;
 use plurix_wire::message::recovery_line::{
@@ -340,6 +340,42 @@ fn each_member_says_for_itself_which_line_must_be_there() {
     let taken = vec![LineAnswer::Taken(CommitNumber(3))];
     assert_eq!(scene.heard(PART[0]), taken);
     assert_eq!(scene.heard(PART[1]), taken);
+}
+
+#[test]
+fn a_person_is_told_once_that_the_line_a_team_went_on_from_is_lost() {
+    let mut scene = Scene::new();
+    scene.line(1, first(0), 5);
+    let (changed, lacking) = (first(2), Basis::All(CommitNumber(2)));
+    scene.begin(0, 2, changed, 6);
+    assert_eq!(scene.leader.lost_line(), None, "the next one may be taken");
+    let lost = LostLine {
+        team: TEAM,
+        line: CommitNumber(2),
+        newest: CommitNumber(1),
+    };
+    // Both members lack pages, at two cuts.
+    for (cut, told) in [(3, Some(lost)), (4, None)] {
+        for at in [0, 1] {
+            scene.begin(at, cut, lacking, 6);
+        }
+        assert_eq!(scene.leader.lost_line(), told);
+        assert_eq!(scene.leader.lost_line(), None);
+    }
+    let all = Basis::All(CommitNumber(1));
+    let taken = vec![LineAnswer::Taken(CommitNumber(2))];
+    scene.heard(PART[0]);
+    scene.heard(PART[1]);
+    assert_eq!(scene.line(5, all, 7), taken);
+    assert_eq!(scene.leader.lost_line(), None);
+    // The team that forms next has lost another one.
+    scene.newest();
+    scene.begin(0, 1, Basis::All(CommitNumber(9)), 8);
+    let told = scene
+        .leader
+        .lost_line()
+        .map(|lost| (lost.line, lost.newest));
+    assert_eq!(told, Some((CommitNumber(9), CommitNumber(2))));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plurix_protocol::leader::Leader;
+use plurix_protocol::leader::{Leader, LostLine};
 use plurix_store::{Checkpoint, CheckpointError, Space};
 use plurix_wire::{CheckpointId, CommitNumber, Generation};
 
@@ -61,6 +61,14 @@ pub enum Notice {
     },
     /// After failures a checkpoint is on disk.
     CheckpointsGoOn,
+    /// A team has no further recovery lines until it has loaded all of the one that it went on from, for
+    /// that was lost with a page server before. It is told once whenever the team has formed.
+    LineLost {
+        /// The line that the team went on from.
+        line: CommitNumber,
+        /// The one before, to which the team goes back if it loses a station, if there is one.
+        newest: Option<CommitNumber>,
+    },
 }
 
 impl Notice {
@@ -117,6 +125,23 @@ impl fmt::Display for Notice {
                 "warning: no checkpoint was taken: {why}; the ones before it are as they were"
             ),
             Self::CheckpointsGoOn => write!(f, "checkpoints are taken again"),
+            Self::LineLost { line, newest } => {
+                write!(
+                    f,
+                    "warning: recovery line {}, which a team went on from, was lost with the page server \
+                     before; the team computes on, but has no further lines until its stations have \
+                     loaded all of that one. If it loses a station before, it ",
+                    line.0
+                )?;
+                match newest {
+                    Some(newest) => write!(f, "goes back to line {}", newest.0)?,
+                    None => write!(f, "begins again")?,
+                }
+                write!(
+                    f,
+                    "; to have that now, and lines again, restart one of them"
+                )
+            }
         }
     }
 }
@@ -181,9 +206,84 @@ impl Notices {
         }
     }
 
+    /// Tells which teams have no further recovery lines.
+    pub(super) fn lines(&mut self, leader: &mut Leader) {
+        while let Some(LostLine { line, newest, .. }) = leader.lost_line() {
+            let newest = Some(newest).filter(|newest| *newest != CommitNumber(0));
+            self.tell(Notice::LineLost { line, newest });
+        }
+    }
+
     pub(super) fn tell(&mut self, notice: Notice) {
         if let Some(tell) = &mut self.tell {
             tell(notice);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use plurix_wire::message::recovery_line::{Basis, LineAnswer, LineRefusal, LineRequest, Offer};
+    use plurix_wire::message::{ToLeader, ToStation};
+    use plurix_wire::{Rank, TeamId};
+
+    use super::*;
+    use crate::admin::exchange;
+    use crate::net::Address;
+    use crate::net::handshake::{Client, connect};
+    use crate::server::{PageServer, ServerOptions};
+    use crate::station::Station;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_person_hears_once_that_a_team_has_no_further_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = Address::Unix(dir.path().join("socket"));
+        let options = ServerOptions::new(dir.path().join("heap"), address.clone());
+        let mut server = PageServer::open(options).unwrap();
+        let (tell, told) = mpsc::channel();
+        server.on_notice(move |notice| tell.send(notice).unwrap());
+        let stop = server.stop_handle();
+        let server = std::thread::spawn(move || server.run());
+        let station = Station::join(&address, crate::Options::default()).unwrap();
+        let client = Client {
+            secret: None,
+            cluster: None,
+            shares_memory: false,
+            timeout: PATIENCE,
+        };
+        let (mut connection, _) = connect(&address, &client).unwrap();
+        for cut in [1, 2] {
+            // A line that this page server knows nothing of.
+            let offer = LineRequest::Offer(Offer {
+                team: TeamId(64),
+                formation: 1,
+                cut,
+                basis: Basis::All(CommitNumber(7)),
+                rank: Rank(0),
+                size: 1,
+            });
+            let offer = ToLeader::RecoveryLine {
+                incarnation: station.incarnation(),
+                generation: station.generation(),
+                request: offer,
+            };
+            let answer = exchange(&mut connection, &offer, Instant::now() + PATIENCE).unwrap();
+            let refusal = LineAnswer::Refused(LineRefusal::OtherLine(CommitNumber(0)));
+            assert_eq!(answer, Some(ToStation::RecoveryLine(refusal)));
+        }
+        drop(station);
+        stop.stop();
+        server.join().unwrap().unwrap();
+        let told: Vec<Notice> = told.into_iter().collect();
+        let [Notice::LineLost { line, newest: None }] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert_eq!(*line, CommitNumber(7));
+        assert!(told[0].is_unusual());
     }
 }

@@ -137,6 +137,7 @@ impl PageServer {
         self.go_on_with_checkpoint(now)?;
         self.go_on_preloading()?;
         self.notices.lost(&self.leader);
+        self.notices.lines(&mut self.leader);
         self.tell_room(now);
         Ok(Turn::On)
     }

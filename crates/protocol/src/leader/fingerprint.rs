@@ -37,6 +37,7 @@ impl Hash for Leader {
             checkpointing,
             recovery_lines,
             spare_images: _,
+            lost_lines: _,
             next_tick: _,
             started: _,
             counters: _,

@@ -28,6 +28,7 @@ mod fingerprint;
 mod history;
 mod images;
 mod line_writers;
+mod lost_line;
 mod members;
 mod outcomes;
 mod pages;
@@ -53,6 +54,8 @@ use checkpoint::Checkpointing;
 pub use checkpoint::{CheckpointSettings, CollectedPage, Strategy};
 use history::History;
 pub use images::{Images, NoImages};
+pub use lost_line::LostLine;
+use lost_line::LostLines;
 use members::{Members, Turn};
 use pages::{PageTable, Slot};
 use recovery_line::RecoveryLines;
@@ -183,6 +186,7 @@ pub struct Leader {
     checkpointing: Checkpointing,
     recovery_lines: RecoveryLines,
     spare_images: SpareImages,
+    lost_lines: LostLines,
     next_tick: Time,
     started: Time,
     counters: Counters,
@@ -237,6 +241,7 @@ impl Leader {
             checkpointing: Checkpointing::new(),
             recovery_lines: RecoveryLines::default(),
             spare_images: SpareImages::default(),
+            lost_lines: LostLines::default(),
             next_tick: Time(0),
             started: Time(0),
             counters: Counters::default(),
@@ -335,6 +340,12 @@ impl Leader {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.counters.lost
+    }
+
+    /// A line that a team has gone on from and that is lost, so that the team has no further lines for now.
+    /// Each is answered once for a formation of the team.
+    pub fn lost_line(&mut self) -> Option<LostLine> {
+        self.lost_lines.next()
     }
 
     /// Where the present generation began.

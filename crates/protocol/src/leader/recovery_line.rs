@@ -34,7 +34,7 @@ use plurix_wire::{
     WriteSetBuilder,
 };
 
-use super::{Durability, Leader};
+use super::{Durability, Leader, LostLine};
 use crate::{ConnectionId, Time};
 
 /// What the record of a line takes in the log, in bytes.
@@ -42,7 +42,7 @@ const RECORD_BYTES: u64 = HEADER_BYTES as u64 + 8;
 
 /// Of so many teams it is known how they go on from their newest lines, and which formation is the newest.
 /// Most of them have ended; nobody asks for their lines any more, but the leader does not know which.
-const TEAMS_MAX: usize = 1024;
+pub(super) const TEAMS_MAX: usize = 1024;
 
 /// The lines of all teams.
 #[derive(Debug, Clone, Default, Hash)]
@@ -333,6 +333,11 @@ impl Leader {
             Basis::All(line) => line <= newest,
         };
         if !fits && !canary::strikes(Canary::OtherBasis) {
+            if let Basis::All(line) = offer.basis {
+                let team = offer.team;
+                let lost = LostLine { team, line, newest };
+                self.lost_lines.note(offer.formation, lost);
+            }
             return Err(LineRefusal::OtherLine(newest));
         }
         let forming = self.recovery_lines.forming.get(&offer.team);
@@ -503,7 +508,7 @@ impl Leader {
 
 /// Notes something of a team; of very many, the one with the least is forgotten, which is the oldest, as
 /// formations ascend.
-fn keep<V: Copy + Ord>(notes: &mut BTreeMap<TeamId, V>, team: TeamId, note: V) {
+pub(super) fn keep<V: Copy + Ord>(notes: &mut BTreeMap<TeamId, V>, team: TeamId, note: V) {
     notes.insert(team, note);
     if notes.len() > TEAMS_MAX {
         let oldest = notes.iter().min_by_key(|(_, note)| **note);
