@@ -93,6 +93,11 @@ fn offer(ordinal: u32) -> Offer {
     }
 }
 
+fn ended(ordinal: u32, number: Option<CommitNumber>) -> KeeperCommand {
+    let cut = cut(ordinal);
+    KeeperCommand::Ended { cut, number }
+}
+
 fn says_offer(ordinal: u32) -> KeeperCommand {
     KeeperCommand::Say(LineRequest::Offer(offer(ordinal)))
 }
@@ -135,7 +140,7 @@ fn a_part_is_offered_handed_over_and_taken() {
     assert_eq!(done(&mut keeper), [says_pages(4, 1), says_complete()]);
     assert_eq!(keeper.wants_pages(), None);
     hear(&mut keeper, LineAnswer::Taken(NUMBER));
-    assert_eq!(done(&mut keeper), [KeeperCommand::Ended(Some(NUMBER))]);
+    assert_eq!(done(&mut keeper), [ended(1, Some(NUMBER))]);
     keeper.disconnected();
     assert!(keeper.is_idle(), "nothing is left to be done");
 }
@@ -161,7 +166,7 @@ fn a_part_that_was_begun_on_a_connection_that_broke_is_withdrawn() {
     keeper.disconnected();
     assert_eq!((done(&mut keeper), keeper.wants_pages()), (vec![], None));
     keeper.connected();
-    let withdrawn = [KeeperCommand::Ended(None), says_withdraw(1)];
+    let withdrawn = [ended(1, None), says_withdraw(1)];
     assert_eq!(done(&mut keeper), withdrawn);
     assert_eq!(keeper.wants_pages(), None);
     // Another page server knows nothing of it.
@@ -185,10 +190,10 @@ fn a_part_that_was_not_begun_is_offered_again() {
     keeper.connected();
     assert_eq!(done(&mut keeper), [says_offer(1)]);
     hear(&mut keeper, LineAnswer::Taken(NUMBER));
-    let ended = [KeeperCommand::Ended(Some(NUMBER))];
+    let taken = [ended(1, Some(NUMBER))];
     assert_eq!(
         done(&mut keeper),
-        ended,
+        taken,
         "the first offer is of the other connection"
     );
 }
@@ -231,7 +236,7 @@ fn an_answer_to_an_old_offer_does_not_end_the_new_part() {
         assert_eq!(done(&mut keeper), []);
         assert_eq!(keeper.wants_pages(), Some(cut(2)));
         hear(&mut keeper, LineAnswer::Taken(NUMBER));
-        assert_eq!(done(&mut keeper), [KeeperCommand::Ended(Some(NUMBER))]);
+        assert_eq!(done(&mut keeper), [ended(2, Some(NUMBER))]);
     }
 }
 
@@ -245,7 +250,7 @@ fn a_part_that_is_refused_is_withdrawn_on_the_next_connection() {
     hear(&mut keeper, refused);
     assert_eq!(
         done(&mut keeper),
-        [KeeperCommand::Ended(None)],
+        [ended(1, None)],
         "this page server knows"
     );
     assert_eq!(keeper.wants_pages(), None);
@@ -266,7 +271,7 @@ fn a_line_that_workers_wait_for_ends_with_its_checkpoint() {
         hear(&mut keeper, LineAnswer::Taken(NUMBER));
         assert_eq!(done(&mut keeper), [KeeperCommand::AskCheckpoint]);
         hear_of_checkpoint(&mut keeper, is_taken);
-        assert_eq!(done(&mut keeper), [KeeperCommand::Ended(number)]);
+        assert_eq!(done(&mut keeper), [ended(1, number)]);
         hear_of_checkpoint(&mut keeper, is_taken);
         assert_eq!(done(&mut keeper), []);
     }
@@ -282,7 +287,7 @@ fn a_line_whose_checkpoint_nobody_told_of_is_given_up() {
     keeper.disconnected();
     assert_eq!(done(&mut keeper), [], "what was not said is not said later");
     keeper.connected();
-    let withdrawn = [KeeperCommand::Ended(None), says_withdraw(1)];
+    let withdrawn = [ended(1, None), says_withdraw(1)];
     assert_eq!(done(&mut keeper), withdrawn);
 }
 
@@ -312,7 +317,7 @@ fn what_has_come_is_told_even_if_the_connection_breaks_behind_it() {
     keeper.disconnected();
     let came = [
         KeeperCommand::Loaded(pages(1, 1)),
-        KeeperCommand::Ended(Some(NUMBER)),
+        ended(1, Some(NUMBER)),
         KeeperCommand::Lost(LineRefusal::NotAMember),
     ];
     assert_eq!(done(&mut keeper), came);
@@ -464,7 +469,8 @@ impl Scene {
     fn carry_out(&mut self) {
         while let Some(command) = self.keeper.poll() {
             let KeeperCommand::Say(request) = command else {
-                if matches!(command, KeeperCommand::Ended(_)) {
+                if let KeeperCommand::Ended { cut, .. } = command {
+                    assert_eq!(cut.ordinal, self.cuts);
                     assert!(!self.ended.contains(&self.cuts), "{} ended", self.cuts);
                     self.ended.push(self.cuts);
                 }

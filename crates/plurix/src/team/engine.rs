@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use plurix_memory::View;
 use plurix_protocol::team::{Command, Member};
-use plurix_wire::message::peer::ToPeer;
+use plurix_wire::message::peer::{Cut, ToPeer};
 use plurix_wire::message::recovery_line::LineState;
 use plurix_wire::{CommitNumber, PageNumber, Rank};
 use rustix::event::PollFlags;
@@ -171,11 +171,11 @@ impl Engine {
         self.baton.fail(|core| core.fail(why));
     }
 
-    /// The recovery line under way is in the heap as this commit; or nowhere.
-    pub(super) fn end_line(&self, number: Option<CommitNumber>) {
+    /// The recovery line of this cut is in the heap as this commit; or nowhere.
+    pub(super) fn end_line(&self, cut: Cut, number: Option<CommitNumber>) {
         // If the team cannot go on, nobody wants to know.
         let _ = self.wait(|core| {
-            core.lines.end(number);
+            core.lines.end(cut, number);
             Ok(Some(()))
         });
     }

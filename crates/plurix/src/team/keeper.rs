@@ -245,7 +245,7 @@ impl<'e> Driver<'e> {
                         Ok(Some(()))
                     });
                 }
-                KeeperCommand::Ended(number) => self.engine.end_line(number),
+                KeeperCommand::Ended { cut, number } => self.engine.end_line(cut, number),
                 KeeperCommand::Lost(why) => self.give_up(TeamError::LineLost(why)),
             }
         }

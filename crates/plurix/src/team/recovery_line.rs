@@ -1,5 +1,6 @@
 //! When a team's memory becomes a recovery line, and what the engine knows of the one under way.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use plurix_protocol::team::{Boundary, Succession};
@@ -57,7 +58,9 @@ pub(super) struct Lines {
     pub(super) taken: u64,
     /// Pages of this station in them.
     pub(super) pages: u64,
-    offered: u64,
+    /// Those of the lines that have not ended here, by their cuts. There are several if others have heard
+    /// sooner that one ended.
+    offered: BTreeMap<u32, u64>,
 }
 
 impl Lines {
@@ -69,7 +72,7 @@ impl Lines {
             succession: Succession::default(),
             taken: 0,
             pages: 0,
-            offered: 0,
+            offered: BTreeMap::new(),
         }
     }
 
@@ -109,16 +112,18 @@ impl Lines {
     /// A barrier that is a cut has opened.
     pub(super) fn begin(&mut self, cut: Cut, pages: u64, marks: Option<Marks>) {
         self.last = Instant::now();
-        self.offered = pages;
+        self.offered.insert(cut.ordinal, pages);
         self.mailbox.leave(self.succession.begin(cut, marks));
     }
 
-    /// The line under way is in the heap as this commit; or nowhere.
-    pub(super) fn end(&mut self, number: Option<CommitNumber>) {
-        self.succession.end(number);
-        if number.is_some() {
+    /// The line of this cut is in the heap as this commit; or nowhere.
+    pub(super) fn end(&mut self, cut: Cut, number: Option<CommitNumber>) {
+        self.succession.end(cut, number);
+        let pages = self.offered.remove(&cut.ordinal);
+        self.offered.retain(|ordinal, _| *ordinal > cut.ordinal);
+        if let Some(pages) = pages.filter(|_| number.is_some()) {
             self.taken += 1;
-            self.pages += self.offered;
+            self.pages += pages;
         }
     }
 }

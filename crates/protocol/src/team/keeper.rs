@@ -8,7 +8,7 @@
 //!   HandOver ─► part: offered ──► begun ──► all on its way ──► taken ──► on disk, if workers wait for it
 //!               Offer ────► Pages … ────► Complete ───► ◄── Taken   Checkpoint ─► ◄─ Checkpointed
 //!               │ refused, or the connection broke when it was begun    │             │
-//!               └──► Ended(None), withdrawn                             └─ Ended(number)
+//!               └──► Ended(nowhere), withdrawn                          └─ Ended(number)
 //! ```
 //!
 //! A line that cannot be handed over is given up: the team computes on, and its next line has all pages.
@@ -64,8 +64,13 @@ pub enum KeeperCommand {
     AskCheckpoint,
     /// Pages have come that were asked for: they are the member's ([`loaded`](super::Member::loaded)).
     Loaded(Pages),
-    /// The line under way is in the heap as this commit, and on disk if workers wait for that; or nowhere.
-    Ended(Option<CommitNumber>),
+    /// A line has ended.
+    Ended {
+        /// That of this cut. The team may have come to a later one since.
+        cut: Cut,
+        /// It is in the heap as this commit, and on disk if workers wait for that; or nowhere.
+        number: Option<CommitNumber>,
+    },
     /// The team cannot go on.
     Lost(LineRefusal),
 }
@@ -259,10 +264,8 @@ impl Keeper {
                 self.out.push_back(KeeperCommand::Lost(why));
             }
             ToStation::Checkpointed(outcome) => {
-                let part = self.part.take_if(|part| part.is_taken.is_some());
-                if let Some(number) = part.and_then(|part| part.is_taken) {
-                    let number = outcome.is_ok().then_some(number);
-                    self.out.push_back(KeeperCommand::Ended(number));
+                if let Some(part) = self.part.take_if(|part| part.is_taken.is_some()) {
+                    self.end(&part, part.is_taken.filter(|_| outcome.is_ok()));
                 }
             }
             other => return Err(Unasked(Box::new(other))),
@@ -289,9 +292,8 @@ impl Keeper {
         if self.settings.is_blocking {
             part.is_taken = Some(number);
             self.out.push_back(KeeperCommand::AskCheckpoint);
-        } else {
-            self.part = None;
-            self.out.push_back(KeeperCommand::Ended(Some(number)));
+        } else if let Some(part) = self.part.take() {
+            self.end(&part, Some(number));
         }
     }
 
@@ -299,8 +301,13 @@ impl Keeper {
     fn fail(&mut self) {
         if let Some(part) = self.part.take() {
             self.withdrawn = Some(part.cut);
-            self.out.push_back(KeeperCommand::Ended(None));
+            self.end(&part, None);
         }
+    }
+
+    fn end(&mut self, part: &Part, number: Option<CommitNumber>) {
+        let cut = part.cut;
+        self.out.push_back(KeeperCommand::Ended { cut, number });
     }
 
     fn say_load(&mut self, run: PageRun) {

@@ -11,6 +11,8 @@
 //! 1. A station wishes for no line while one is under way.
 //! 2. The next line leaves out only what is in the line before, or, when that one was given up, in the line
 //!    that the team went on from.
+//! 3. A line ends once. Whoever hears late of one that the team's next cut has overtaken knows no more of
+//!    the next one than before.
 
 use plurix_wire::CommitNumber;
 use plurix_wire::canary::{self, Canary};
@@ -105,9 +107,12 @@ impl Succession {
         }
     }
 
-    /// The line under way is in the heap as this commit; or nowhere.
-    pub fn end(&mut self, number: Option<CommitNumber>) {
-        self.running = None;
+    /// The line of this cut is in the heap as this commit, or nowhere. Nothing changes unless it is the one
+    /// under way.
+    pub fn end(&mut self, cut: Cut, number: Option<CommitNumber>) {
+        if self.running.take_if(|running| *running == cut).is_none() {
+            return;
+        }
         self.basis = match number {
             Some(number) => Basis::Changed(number),
             None if canary::strikes(Canary::ForgetLostLine) => self.basis,
@@ -137,7 +142,7 @@ mod tests {
             let _job = lines.begin(cut, None);
             assert!(lines.is_running());
             assert_eq!(lines.boundary(2, true), Boundary::Phase, "one is under way");
-            lines.end(ended);
+            lines.end(cut, ended);
             basis
         };
         assert_eq!(next(Some(CommitNumber(7))), Basis::Changed(START));
@@ -145,6 +150,28 @@ mod tests {
         assert_eq!(next(None), Basis::All(START));
         assert_eq!(next(Some(CommitNumber(8))), Basis::All(START));
         assert_eq!(next(None), Basis::Changed(CommitNumber(8)));
+    }
+
+    #[test]
+    fn who_hears_late_of_a_line_ends_none_that_was_begun_since() {
+        let mut lines = Succession::default();
+        lines.go_on_from(START);
+        let cut = |ordinal, basis| Cut { ordinal, basis };
+        let newest = CommitNumber(7);
+        let first = cut(1, Basis::Changed(START));
+        let second = cut(2, Basis::Changed(newest));
+        let _job = lines.begin(first, None);
+        // The first station has heard of the first line already.
+        let _job = lines.begin(second, None);
+        for late in [Some(newest), None] {
+            lines.end(first, late);
+            assert!(lines.is_running(), "the second one has not ended");
+        }
+        lines.end(second, Some(CommitNumber(8)));
+        assert!(!lines.is_running());
+        lines.end(second, None);
+        let next = Basis::Changed(CommitNumber(8));
+        assert_eq!(lines.boundary(3, true), Boundary::Cut(next), "it ends once");
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl World {
                 KeeperCommand::Say(request) => self.say(station, request),
                 KeeperCommand::AskCheckpoint => self.say_message(station, &ToLeader::Checkpoint),
                 KeeperCommand::Loaded(pages) => self.loaded(station, &pages)?,
-                KeeperCommand::Ended(number) => self.end_line(station, number)?,
+                KeeperCommand::Ended { cut, number } => self.end_line(station, cut, number)?,
                 KeeperCommand::Lost(why) => self.lose_line(station, why)?,
             }
         }
@@ -345,10 +345,18 @@ impl World {
         Ok(())
     }
 
-    /// The line under way is in the heap as this commit; or nowhere.
-    fn end_line(&mut self, station: usize, number: Option<CommitNumber>) -> Result<(), Violation> {
+    /// The line of this cut is in the heap as this commit; or nowhere.
+    fn end_line(
+        &mut self,
+        station: usize,
+        cut: Cut,
+        number: Option<CommitNumber>,
+    ) -> Result<(), Violation> {
         let here = &mut self.life.stations[station].lines;
-        here.succession.end(number);
+        here.succession.end(cut, number);
+        if here.succession.is_running() {
+            return Ok(());
+        }
         match here.held_up.take() {
             Some(interval) => self.leave_barrier(station, interval),
             None => Ok(()),
