@@ -180,6 +180,7 @@ pub(crate) fn to_leader_seeds() -> Seeds {
                 sequence: CommitSequence(4),
                 acknowledged: CommitSequence(3),
                 snapshot: CommitNumber(300),
+                follows: None,
                 reads: vec![PageLines {
                     page: PageNumber(3),
                     lines: LineMask(0b101),
@@ -281,6 +282,7 @@ pub(crate) fn to_station_seeds() -> Seeds {
                 through: CommitNumber(300),
                 heap_bytes: 1 << 40,
                 silence_ms_max: 2000,
+                in_flight_max: 64,
                 members: vec![member],
             }),
         ),

@@ -326,6 +326,7 @@ impl World {
             sequence: CommitSequence(sequence),
             acknowledged: CommitSequence(input.near(sequence.saturating_sub(1))),
             snapshot: CommitNumber(input.near(self.history.logged)),
+            follows: None,
             reads,
             writes: input.writes(pages),
         }

@@ -62,6 +62,7 @@ fn live(leader: &mut Leader, state: &[u8]) {
                 sequence: CommitSequence(sequence),
                 acknowledged: CommitSequence(0),
                 snapshot: leader.number(),
+                follows: None,
                 reads: Vec::new(),
                 writes: writes.finish(),
             };

@@ -33,6 +33,7 @@ pub(crate) fn commit(read: (PageNumber, u32), written: (PageNumber, u32)) -> Res
         sequence: CommitSequence(NUMBER),
         acknowledged: CommitSequence(NUMBER - 1),
         snapshot: CommitNumber(NUMBER),
+        follows: None,
         reads: vec![lines(read), lines(written)],
         writes: builder.finish(),
     });

@@ -6,7 +6,7 @@ use plurix_protocol::station::{Install, Pages};
 use plurix_protocol::team;
 use plurix_wire::diff::{DiffsBuilder, PageDiff};
 use plurix_wire::message::PageRun;
-use plurix_wire::{PageBytes, PageNumber, Section};
+use plurix_wire::{CommitSequence, PageBytes, PageNumber, Section, WriteSet};
 
 use crate::{HeapMemory, View};
 
@@ -35,6 +35,18 @@ impl Pages for HeapMemory {
 
     fn rollback(&mut self) {
         self.rollback();
+    }
+
+    fn pend(&mut self, sequence: CommitSequence, writes: &WriteSet) {
+        self.pend(sequence, writes);
+    }
+
+    fn keep(&mut self, sequence: CommitSequence, section: &Section<'_>, put: bool) {
+        self.keep(sequence, section, put);
+    }
+
+    fn take_back(&mut self) {
+        self.take_back();
     }
 }
 

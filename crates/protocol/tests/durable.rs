@@ -172,6 +172,7 @@ fn what_was_durable_in_another_generation_is_believed_as_far_as_it_was_seen() {
             through,
             heap_bytes: pair::HEAP_BYTES,
             silence_ms_max: 1000,
+            in_flight_max: 64,
             members: Vec::new(),
         };
         let batch = Batch {

@@ -183,6 +183,7 @@ fn welcome(silence_ms_max: u32) -> ToStation {
         through: CommitNumber(0),
         heap_bytes: HEAP_BYTES,
         silence_ms_max,
+        in_flight_max: 64,
         members: Vec::new(),
     })
 }

@@ -27,6 +27,7 @@ fn welcome(heap_bytes: u64) -> ToStation {
         through: CommitNumber(5),
         heap_bytes,
         silence_ms_max: 1000,
+        in_flight_max: 64,
         members: Vec::new(),
     })
 }
@@ -166,6 +167,7 @@ fn who_asks_and_never_reads_is_given_up() {
         sequence: CommitSequence(1),
         acknowledged: CommitSequence(0),
         snapshot: CommitNumber(0),
+        follows: None,
         reads: Vec::new(),
         writes: byte(3, 1),
     });

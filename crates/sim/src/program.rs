@@ -446,6 +446,10 @@ impl World {
                         self.tally.mark(Mark::LogFull);
                         Ending::LogFull
                     }
+                    CommitRefusal::Behind => {
+                        demand!(false, ORACLE, "a request that follows none is behind one");
+                        Ending::LogFull
+                    }
                 }
             }
             Outcome::Lost => {

@@ -167,6 +167,7 @@ fn commit(sequence: u64, snapshot: CommitNumber, reads: &[u32], writes: WriteSet
         sequence: CommitSequence(sequence),
         acknowledged: CommitSequence(0),
         snapshot,
+        follows: None,
         reads: reads.collect(),
         writes,
     })

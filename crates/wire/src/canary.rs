@@ -84,6 +84,14 @@ canaries! {
     EarlyThrough = "early-through", one in 20;
     /// A commit that was refused is answered as if it were in the heap.
     AcceptRefused = "accept-refused", one in 20;
+    /// A request of a pipeline is ordered although the one that it follows was refused.
+    FollowRefused = "follow-refused", one in 3;
+    /// Own commits count as seen by those that follow although somebody else wrote the line before.
+    SeeTooMuch = "see-too-much", one in 1;
+    /// A transaction begins on unanswered changes although somebody else has changed their lines.
+    IgnoreClash = "ignore-clash", one in 1;
+    /// What others change goes over a station's unanswered changes, not beneath them.
+    ApplyOver = "apply-over", one in 1;
     /// A commit sent again is answered with the newest number, not its own.
     WrongNumber = "wrong-number", one in 1;
     /// The outcome of a commit is not restored from the log, so the same id can commit again.

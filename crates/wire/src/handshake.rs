@@ -28,7 +28,7 @@ use crate::ids::ClusterId;
 /// Begins every connection; tells a stranger's protocol from ours.
 pub const MAGIC: [u8; 8] = *b"PLURIX\r\n";
 /// The version of everything in this crate that travels; peers must be equal.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// A number drawn for one connection.
 pub type Nonce = [u8; 16];
@@ -205,7 +205,12 @@ mod tests {
     #[test]
     fn the_words_that_all_versions_share_keep_their_bytes() {
         let hello = framed(&HELLO);
-        assert_eq!(hello[4..13], *b"PLURIX\r\n\x06");
+        assert_eq!(hello[4..12], *b"PLURIX\r\n");
+        assert_eq!(
+            u32::from(hello[12]),
+            VERSION,
+            "one byte, as long as it is below 128"
+        );
         let why = Rejection::Version {
             ours: 1,
             theirs: 300,

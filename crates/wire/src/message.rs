@@ -187,6 +187,10 @@ pub struct Commit {
     pub acknowledged: CommitSequence,
     /// The commit that the transaction saw the heap at.
     pub snapshot: CommitNumber,
+    /// One of a pipeline: it saw the heap with the changes of the station's unanswered requests
+    /// through this one, the newest of them; zero if there were none. It commits only if that one
+    /// did.
+    pub follows: Option<CommitSequence>,
     /// The lines read, ascending by page, no mask empty.
     pub reads: Vec<PageLines>,
     /// The bytes changed.
@@ -240,6 +244,8 @@ pub struct Welcome {
     pub heap_bytes: u64,
     /// After this many milliseconds of silence the leader drops the station.
     pub silence_ms_max: u32,
+    /// The station may have so many commit requests whose outcomes it has not acknowledged.
+    pub in_flight_max: u32,
     /// Who lives as of `through`, the station itself included.
     pub members: Vec<Member>,
 }
@@ -522,6 +528,8 @@ pub enum CommitRefusal {
     Conflict(PageLines),
     /// The log has no room; nothing was changed, and it may be tried again later.
     LogFull,
+    /// The request that it follows did not commit.
+    Behind,
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ impl Hostile {
             through: CommitNumber(input.near(self.through)),
             heap_bytes: input.near(u64::from(PAGES) * PAGE_BYTES as u64),
             silence_ms_max: 2_000,
+            in_flight_max: 64,
             members: (0..input.below(3)).map(|_| member(input)).collect(),
         })
     }

@@ -191,6 +191,7 @@ impl Sequencer {
                     sequence: self.sequence,
                     acknowledged: CommitSequence(self.sequence.0 - 1),
                     snapshot,
+                    follows: None,
                     reads,
                     writes,
                 };

@@ -8,13 +8,15 @@
 //!                        evict (between transactions)      read, open, overwrite within one
 //! ```
 //!
-//! A transaction begins with the first access and ends with `finish` or `rollback`.
+//! A transaction begins with the first access and ends with `finish` or `rollback`, or with `pend`, after
+//! which its bytes may still be taken back ([`pending`]).
 
 #![allow(unsafe_code)]
 
 mod access;
 mod blind;
 mod outcome;
+mod pending;
 mod table;
 mod undo;
 
@@ -29,6 +31,7 @@ use crate::Error;
 use crate::diff::Comparer;
 use crate::sys::{self, Backend, Mapping};
 use blind::BlindRanges;
+use pending::Pending;
 use table::PageTable;
 use undo::Undo;
 
@@ -49,6 +52,7 @@ pub struct HeapMemory {
     table: PageTable,
     undo: Undo,
     blind: BlindRanges,
+    pending: Pending,
     comparer: Comparer,
     builder: WriteSetBuilder,
 }
@@ -105,6 +109,7 @@ impl HeapMemory {
             table: PageTable::new(backend, bytes / PAGE_BYTES)?,
             undo: Undo::default(),
             blind: BlindRanges::default(),
+            pending: Pending::default(),
             comparer: Comparer::detect(),
             builder: WriteSetBuilder::new(),
         })
@@ -181,6 +186,7 @@ impl HeapMemory {
                 self.clear(page);
             }
             self.table.set_absent(page);
+            self.pending.forget(page);
         }
     }
 
@@ -193,6 +199,7 @@ impl HeapMemory {
         let present: Vec<_> = self.present_pages().collect();
         let whole = 0..self.memory.len();
         let cleared = self.memory.give_back(whole);
+        self.pending.forget_all();
         for page in present {
             if !cleared {
                 self.clear(page);
@@ -211,12 +218,16 @@ impl HeapMemory {
         self.write_present(page, offset, bytes);
     }
 
-    /// Writes all runs of `section` into its page, which is present.
+    /// Writes all runs of `section` into its page, which is present; beneath the bytes of requests in
+    /// flight, if there are any.
     ///
     /// # Panics
     /// If a transaction is in progress or the page is absent.
     pub fn apply(&mut self, section: &Section<'_>) {
         self.assert_idle();
+        if !self.pending.is_empty() {
+            return self.apply_beneath(section);
+        }
         for run in section.runs() {
             self.write_present(section.page(), usize::from(run.offset), run.bytes);
         }

@@ -57,6 +57,7 @@ impl HeapMemory {
             blind,
             comparer,
             builder,
+            pending: _,
         } = self;
         let mut push = |run: Range<usize>| {
             let (page, offset) = (PageNumber::of(run.start as u64), run.start % PAGE_BYTES);

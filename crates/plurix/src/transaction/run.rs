@@ -214,7 +214,9 @@ impl Station {
                     self.statistics.commits += 1;
                     self.statistics.last_commit = number;
                 }
-                Outcome::Refused(CommitRefusal::Conflict(_)) => return Ok(Attempt::Conflict),
+                Outcome::Refused(CommitRefusal::Conflict(_) | CommitRefusal::Behind) => {
+                    return Ok(Attempt::Conflict);
+                }
                 Outcome::Refused(CommitRefusal::LogFull) => return Ok(Attempt::LogFull),
                 Outcome::Lost => return Ok(Attempt::Lost),
                 Outcome::Unknown => return Err(ErrorKind::OutcomeUnknown.into()),

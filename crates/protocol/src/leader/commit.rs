@@ -6,6 +6,8 @@
 //!               v
 //!             reserve --no room--> Refused(LogFull)
 //!               |
+//!             follow --the one before it was refused--> Refused(Behind)
+//!               |
 //!             validate --line written after snapshot--> Refused(Conflict)
 //!               |
 //!             number = newest + 1 --> apply --> Append --> answer, deltas to the holders
@@ -33,11 +35,13 @@ impl Leader {
         let limit = self.settings.outcomes_max;
         let outcomes = &mut self.members.get_mut(slot).outcomes;
         let sequence = commit.sequence;
-        let outcome = match outcomes.admit(sequence, commit.acknowledged, limit)? {
+        let outcome = match outcomes.admit(&commit, limit)? {
             Verdict::Known(Outcome::Committed(_)) if canary::strikes(Canary::WrongNumber) => {
                 Outcome::Committed(self.number)
             }
             Verdict::Known(outcome) => outcome,
+            // It read at the newest commit, or before.
+            Verdict::KnownRead => Outcome::Committed(self.number),
             Verdict::New => {
                 let outcome = self.order(slot, commit);
                 self.members
@@ -72,7 +76,11 @@ impl Leader {
             .windows(2)
             .all(|pair| pair[0].page < pair[1].page);
         let empty = commit.reads.iter().any(|read| read.lines.0 == 0);
-        if !ascend || empty || commit.writes.is_empty() {
+        let idle = commit.writes.is_empty() && commit.follows.is_none();
+        let astray = commit
+            .follows
+            .is_some_and(|before| before >= commit.sequence);
+        if !ascend || empty || idle || astray {
             return Err(Violation::MalformedList);
         }
         let beyond = |page| !self.pages.contains(page);
@@ -96,16 +104,24 @@ impl Leader {
             incarnation: self.members.get(slot).member.incarnation,
             sequence: commit.sequence,
         };
+        if !self.may_follow(slot, &commit) {
+            return Outcome::Refused(CommitRefusal::Behind);
+        }
+        let seen = &self.members.get(slot).seen;
+        if let Some(lines) = self.pages.conflict(&commit.reads, commit.snapshot, seen) {
+            self.counters.conflicts += 1;
+            self.members.get_mut(slot).conflicts += 1;
+            return Outcome::Refused(CommitRefusal::Conflict(lines));
+        }
+        if commit.writes.is_empty() {
+            return Outcome::Committed(self.number);
+        }
+        let is_seen = self.is_seen_by_followers(slot, &commit);
         let Commit {
             acknowledged,
             writes,
             ..
         } = commit;
-        if let Some(lines) = self.pages.conflict(&commit.reads, commit.snapshot) {
-            self.counters.conflicts += 1;
-            self.members.get_mut(slot).conflicts += 1;
-            return Outcome::Refused(CommitRefusal::Conflict(lines));
-        }
         let bytes = Record::commit_bytes(&writes) as u64;
         if bytes > self.room {
             self.counters.log_full += 1;
@@ -120,6 +136,9 @@ impl Leader {
             self.logged = number;
         }
         self.apply(slot, number, &writes);
+        if is_seen {
+            self.let_follow(slot, number);
+        }
         let stamp = Stamp {
             generation: self.generation,
             term: self.term,

@@ -69,6 +69,7 @@ impl Hash for MemberState {
             link,
             stream,
             outcomes,
+            seen,
             held,
             said: _,
             pulse,
@@ -79,7 +80,7 @@ impl Hash for MemberState {
             commits: _,
             conflicts: _,
         } = self;
-        (member, stream, outcomes, pulse, awaits_durable, turn).hash(state);
+        (member, stream, outcomes, seen, pulse, awaits_durable, turn).hash(state);
         held.iter().collect::<BTreeSet<_>>().hash(state);
         match link {
             Link::Connected {

@@ -16,6 +16,8 @@ struct Writers {
     page: PageNumber,
     touched: bool,
     last: Box<[CommitNumber; LINES_PER_PAGE]>,
+    /// What stands for all writers before the page became recent.
+    floor: CommitNumber,
 }
 
 impl LineWriters {
@@ -40,6 +42,7 @@ impl LineWriters {
                 page,
                 touched: true,
                 last,
+                floor: CommitNumber(0),
             });
             return ((self.slots.len() - 1) as u32, None);
         }
@@ -66,11 +69,19 @@ impl LineWriters {
         lines: LineMask,
         number: CommitNumber,
     ) {
-        let last = &mut self.slots[slot as usize].last;
+        let writers = &mut self.slots[slot as usize];
         if let Some(floor) = floor {
-            last.fill(floor);
+            writers.last.fill(floor);
+            writers.floor = floor;
         }
-        lines.lines().for_each(|line| last[line] = number);
+        lines.lines().for_each(|line| writers.last[line] = number);
+    }
+
+    /// The commit that wrote `line` last, if it is known for certain.
+    pub(crate) fn last(&self, slot: u32, line: usize) -> Option<CommitNumber> {
+        let writers = &self.slots[slot as usize];
+        let last = writers.last[line];
+        (last != writers.floor).then_some(last)
     }
 
     pub(crate) fn written_since(&self, slot: u32, snapshot: CommitNumber) -> LineMask {

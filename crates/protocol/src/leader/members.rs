@@ -18,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::outcomes::Outcomes;
 use super::pages::Slot;
+use super::pipeline::Seen;
 use super::stream::Stream;
 use crate::{ConnectionId, Time};
 
@@ -28,6 +29,7 @@ pub(crate) struct MemberState {
     pub(crate) link: Link,
     pub(crate) stream: Stream,
     pub(crate) outcomes: Outcomes,
+    pub(crate) seen: Seen,
     pub(crate) held: FxHashSet<PageNumber>,
     /// When it was last sent a batch.
     pub(crate) said: Time,
@@ -74,6 +76,7 @@ impl MemberState {
             link,
             stream: Stream::new(through, BTreeMap::new()),
             outcomes: Outcomes::default(),
+            seen: Seen::default(),
             held: FxHashSet::default(),
             said: now,
             pulse: false,

@@ -32,6 +32,7 @@ mod lost_line;
 mod members;
 mod outcomes;
 mod pages;
+mod pipeline;
 mod recovery_line;
 mod replay;
 mod session;

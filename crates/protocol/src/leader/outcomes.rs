@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use plurix_wire::canary::{self, Canary};
-use plurix_wire::message::{CommitRefusal, PageLines, Violation};
+use plurix_wire::message::{Commit, CommitRefusal, PageLines, Violation};
 use plurix_wire::{CommitNumber, CommitSequence};
 
 /// The fate of a request.
@@ -21,6 +21,8 @@ pub(crate) enum Verdict {
     New,
     /// It was carried out before: answer this again.
     Known(Outcome),
+    /// It changed nothing, and one that follows it has committed.
+    KnownRead,
 }
 
 /// The requests of one incarnation that it may still ask about.
@@ -45,12 +47,12 @@ pub(crate) struct Committed {
 impl Outcomes {
     /// Classifies the request and forgets what `acknowledged` covers. At most `limit` outcomes are
     /// kept; a station with more in flight breaks the protocol.
-    pub(crate) fn admit(
-        &mut self,
-        sequence: CommitSequence,
-        acknowledged: CommitSequence,
-        limit: usize,
-    ) -> Result<Verdict, Violation> {
+    pub(crate) fn admit(&mut self, commit: &Commit, limit: usize) -> Result<Verdict, Violation> {
+        let Commit {
+            sequence,
+            acknowledged,
+            ..
+        } = *commit;
         if acknowledged >= sequence || sequence <= self.acknowledged {
             return Err(Violation::SequenceOutOfWindow);
         }
@@ -63,11 +65,20 @@ impl Outcomes {
             };
         }
         // Commits survive a restart of the leader, refusals do not: what is neither acknowledged
-        // nor remembered was refused.
-        let known = self.window.iter().find(|(known, _)| *known == sequence);
-        Ok(Verdict::Known(
-            known.map_or_else(refused_before, |(_, outcome)| *outcome),
-        ))
+        // nor remembered was refused. Nor do requests that changed nothing; but a newer one has
+        // committed, and a station that knew of a refusal would have acknowledged that with it.
+        Ok(match self.outcome(sequence) {
+            Some(outcome) => Verdict::Known(outcome),
+            None if commit.writes.is_empty() => Verdict::KnownRead,
+            None => Verdict::Known(refused_before()),
+        })
+    }
+
+    /// What became of a request, if that is remembered.
+    pub(crate) fn outcome(&self, sequence: CommitSequence) -> Option<Outcome> {
+        // Mostly it is asked for the newest.
+        let mut known = self.window.iter().rev();
+        known.find_map(|(known, outcome)| (*known == sequence).then_some(*outcome))
     }
 
     /// How many outcomes there are.
@@ -157,6 +168,8 @@ fn refused_before() -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use plurix_wire::{PageNumber, WriteSetBuilder};
+
     use super::*;
 
     const LIMIT: usize = 2;
@@ -165,16 +178,33 @@ mod tests {
         CommitSequence(n)
     }
 
+    fn read(n: u64, acknowledged: u64) -> Commit {
+        Commit {
+            sequence: sequence(n),
+            acknowledged: sequence(acknowledged),
+            snapshot: CommitNumber(0),
+            follows: None,
+            reads: Vec::new(),
+            writes: Default::default(),
+        }
+    }
+
+    fn commit(n: u64, acknowledged: u64) -> Commit {
+        let mut writes = WriteSetBuilder::new();
+        writes.push(PageNumber(0), 0, &[1]);
+        Commit {
+            writes: writes.finish(),
+            ..read(n, acknowledged)
+        }
+    }
+
     #[test]
     fn a_request_sent_again_is_answered_again() {
         let mut outcomes = Outcomes::default();
-        assert_eq!(
-            outcomes.admit(sequence(1), sequence(0), LIMIT),
-            Ok(Verdict::New)
-        );
+        assert_eq!(outcomes.admit(&commit(1, 0), LIMIT), Ok(Verdict::New));
         let committed = Outcome::Committed(CommitNumber(9));
         outcomes.settle(sequence(1), committed);
-        let again = outcomes.admit(sequence(1), sequence(0), LIMIT);
+        let again = outcomes.admit(&commit(1, 0), LIMIT);
         assert_eq!(again, Ok(Verdict::Known(committed)));
     }
 
@@ -182,11 +212,8 @@ mod tests {
     fn an_acknowledged_request_cannot_come_again() {
         let mut outcomes = Outcomes::default();
         outcomes.replay(sequence(1), sequence(0), CommitNumber(4));
-        assert_eq!(
-            outcomes.admit(sequence(2), sequence(1), LIMIT),
-            Ok(Verdict::New)
-        );
-        let again = outcomes.admit(sequence(1), sequence(0), LIMIT);
+        assert_eq!(outcomes.admit(&commit(2, 1), LIMIT), Ok(Verdict::New));
+        let again = outcomes.admit(&commit(1, 0), LIMIT);
         assert_eq!(again, Err(Violation::SequenceOutOfWindow));
     }
 
@@ -194,11 +221,19 @@ mod tests {
     fn the_window_is_bounded() {
         let mut outcomes = Outcomes::default();
         for n in 1..=2 {
-            outcomes.admit(sequence(n), sequence(0), LIMIT).unwrap();
+            outcomes.admit(&commit(n, 0), LIMIT).unwrap();
             outcomes.settle(sequence(n), Outcome::Committed(CommitNumber(n)));
         }
-        let third = outcomes.admit(sequence(3), sequence(0), LIMIT);
+        let third = outcomes.admit(&commit(3, 0), LIMIT);
         assert_eq!(third, Err(Violation::TooManyInFlight));
+    }
+
+    #[test]
+    fn a_read_lost_in_a_restart_was_accepted_if_one_behind_it_was() {
+        let mut outcomes = Outcomes::default();
+        outcomes.replay(sequence(3), sequence(0), CommitNumber(2));
+        assert_eq!(outcomes.admit(&read(2, 0), LIMIT), Ok(Verdict::KnownRead));
+        assert_eq!(outcomes.admit(&read(4, 0), LIMIT), Ok(Verdict::New));
     }
 
     #[test]
@@ -206,7 +241,7 @@ mod tests {
         let mut outcomes = Outcomes::default();
         outcomes.replay(sequence(1), sequence(0), CommitNumber(1));
         outcomes.replay(sequence(3), sequence(0), CommitNumber(2));
-        let lost = outcomes.admit(sequence(2), sequence(0), LIMIT);
+        let lost = outcomes.admit(&commit(2, 0), LIMIT);
         assert_eq!(lost, Ok(Verdict::Known(refused_before())));
     }
 }

@@ -24,6 +24,7 @@ use plurix_wire::{CommitNumber, LineMask, PAGE_BYTES, PageBytes, PageNumber, Wri
 use super::changes::Changes;
 use super::images::Images;
 use super::line_writers::LineWriters;
+use super::pipeline::Seen;
 use super::settings::Settings;
 use crate::page_set::PageSet;
 
@@ -230,23 +231,49 @@ impl PageTable {
         }
     }
 
-    /// The first of `reads` that a commit after `snapshot` wrote, as far as is known.
+    /// The first of `reads` that a commit after `snapshot` wrote, as far as is known; commits whose
+    /// changes were `seen` do not count.
     pub(crate) fn conflict(
         &self,
         reads: &[PageLines],
         snapshot: CommitNumber,
+        seen: &Seen,
     ) -> Option<PageLines> {
         reads.iter().find_map(|read| {
             let mut lines = read.lines.0;
             if canary::strikes(Canary::SkipReadLine) {
                 lines &= lines - 1;
             }
-            let written = self.written_since(read.page, snapshot).0 & lines;
-            (written != 0).then_some(PageLines {
+            let written = self.written_unseen(read.page, LineMask(lines), snapshot, seen);
+            (written.0 != 0).then_some(PageLines {
                 page: read.page,
-                lines: LineMask(written),
+                lines: written,
             })
         })
+    }
+
+    /// Those of `lines` of `page` that commits after `snapshot` may have written, other than those
+    /// whose changes were `seen`.
+    pub(crate) fn written_unseen(
+        &self,
+        page: PageNumber,
+        lines: LineMask,
+        snapshot: CommitNumber,
+        seen: &Seen,
+    ) -> LineMask {
+        let written = LineMask(self.written_since(page, snapshot).0 & lines.0);
+        if written.0 == 0 || seen.is_empty() {
+            return written;
+        }
+        let Some(slot) = self.get(page).and_then(|entry| entry.lines) else {
+            return written;
+        };
+        let is_seen = |line: &usize| {
+            let last = self.line_writers.last(slot, *line);
+            last.is_some_and(|number| seen.contains(number))
+        };
+        let known = written.lines().filter(is_seen);
+        LineMask(known.fold(written.0, |mask, line| mask & !(1 << line)))
     }
 
     /// The lines of `page` that commits after `snapshot` may have written.

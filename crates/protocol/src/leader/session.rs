@@ -279,6 +279,7 @@ impl Leader {
             through,
             heap_bytes: self.settings.heap_bytes,
             silence_ms_max: self.settings.silence_max.as_millis() as u32,
+            in_flight_max: self.settings.outcomes_max as u32,
             members: living.chain(leaving).collect(),
         };
         self.send(connection, ToStation::Welcome(welcome));

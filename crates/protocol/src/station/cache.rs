@@ -17,6 +17,7 @@
 //! dropped can never reach a copy fetched later. `snapshot` moves only with a finished group, and
 //! every page in memory is then as of it.
 
+mod collapse;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -25,11 +26,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use plurix_wire::canary::{self, Canary};
-use plurix_wire::message::{Batch, Delta, Item, Lines, Member, Page};
-use plurix_wire::{CommitNumber, CommitSequence, Incarnation, PAGE_BYTES, PageNumber, WriteSet};
+use plurix_wire::message::{Batch, Commit, Delta, Item, Lines, Member, Page};
+use plurix_wire::{CommitNumber, CommitSequence, Incarnation, PAGE_BYTES, PageNumber};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::overlay::Overlay;
+use super::pipeline::Pipeline;
 use super::{Answer, Install, Pages};
 use memory::{apply_held, install, put_back, settle_page};
 
@@ -236,36 +237,6 @@ impl Cache {
         }
     }
 
-    /// Takes back what the group that has not ended has said of the same page before, and lays
-    /// `lines` over it. While a page is written faster than a slow link brings it, its lines come
-    /// again and again until the group can end.
-    fn merge(&mut self, mut lines: Box<Lines>) -> Box<Lines> {
-        let Some(page) = lines.writes.sections().next().map(|s| s.page()) else {
-            return lines;
-        };
-        let names = |writes: &WriteSet| writes.sections().any(|section| section.page() == page);
-        let open = self.queue.range(self.finished..).enumerate().rev();
-        // Nothing may overtake what was said of the page in between, nor an answer.
-        let mut said = open.filter(|(_, entry)| match entry {
-            Entry::Delta(delta) => names(&delta.writes),
-            Entry::Lines(older) => names(&older.writes),
-            Entry::Page(number) => *number == page,
-            Entry::Own(..) => true,
-            Entry::Joined(_) | Entry::Left(_) | Entry::Members(_) | Entry::End(_) => false,
-        });
-        let Some((at, Entry::Lines(older))) = said.next() else {
-            return lines;
-        };
-        let mut overlay = Overlay::default();
-        overlay.add(&older.writes);
-        overlay.add(&lines.writes);
-        self.queued_bytes -= older.writes.as_bytes().len() + lines.writes.as_bytes().len();
-        lines.writes = overlay.finish();
-        self.queued_bytes += lines.writes.as_bytes().len();
-        self.queue.remove(self.finished + at);
-        lines
-    }
-
     /// A question for the newest snapshot is under way.
     pub(super) fn ask_latest(&mut self) {
         self.latest.asked += 1;
@@ -290,6 +261,12 @@ impl Cache {
                 Entry::Own(own, answer) if *own == sequence => Some(*answer),
                 _ => None,
             })
+    }
+
+    /// Whether a finished group holds an answer.
+    pub(super) fn has_answers(&self) -> bool {
+        let mut finished = self.queue.range(..self.finished);
+        finished.any(|entry| matches!(entry, Entry::Own(..)))
     }
 
     /// Whether `page` has arrived, and installs it for the running transaction if it can be.
@@ -350,11 +327,9 @@ impl Cache {
     pub(super) fn apply(
         &mut self,
         memory: &mut impl Pages,
-        own: Option<&WriteSet>,
+        own: Option<&Commit>,
     ) -> Option<Answer> {
-        for page in self.orphans.drain(..) {
-            memory.evict(page);
-        }
+        self.evict_orphans(memory);
         self.latest.settle();
         let mut answer = None;
         // Only own bytes ask for it.
@@ -377,23 +352,17 @@ impl Cache {
                     }
                     apply_held(&self.held, &lines.writes, memory);
                 }
-                Entry::Own(_, result) => {
-                    if let (Ok(number), Some(writes)) = (result, own) {
-                        put_back(&self.held, &refreshed, number, writes, memory);
+                // That to a request that followed a refused one is of no interest.
+                Entry::Own(sequence, result) => {
+                    if let Some(own) = own.filter(|own| own.sequence == sequence) {
+                        if let Ok(number) = result {
+                            put_back(&self.held, &refreshed, number, &own.writes, memory);
+                        }
+                        answer = Some(result);
                     }
-                    answer = Some(result);
                 }
-                Entry::Joined(member) => {
-                    self.members.insert(member.incarnation, member);
-                }
-                Entry::Left(incarnation) => {
-                    self.members.remove(&incarnation);
-                }
-                Entry::Members(members) => {
-                    self.members = members
-                        .into_iter()
-                        .map(|member| (member.incarnation, member))
-                        .collect();
+                Entry::Joined(_) | Entry::Left(_) | Entry::Members(_) => {
+                    change_members(&mut self.members, entry);
                 }
                 Entry::End(through) => {
                     assert!(self.snapshot <= through, "a snapshot never goes back");
@@ -401,22 +370,79 @@ impl Cache {
                 }
             }
         }
+        self.applied(memory);
+        answer
+    }
+
+    /// Applies every finished group beneath what is in flight, and settles what they answer of that.
+    pub(super) fn apply_beneath(&mut self, memory: &mut impl Pages, pipeline: &mut Pipeline) {
+        if self.evict_orphans(memory) {
+            pipeline.note_gone();
+        }
+        self.latest.settle();
+        let finished = std::mem::take(&mut self.finished);
+        for entry in self.queue.drain(..finished) {
+            match entry {
+                Entry::Delta(delta) => {
+                    pipeline.note(&delta.writes);
+                    apply_held(&self.held, &delta.writes, memory);
+                }
+                Entry::Page(number) => {
+                    let arrived = self.arrived.remove(&number).expect("queued with its page");
+                    pipeline.note_page(&arrived.page, arrived.installed);
+                    self.held.insert(number);
+                    settle_page(arrived, memory);
+                }
+                Entry::Lines(lines) => {
+                    pipeline.note_lines(&lines.writes, lines.number);
+                    apply_held(&self.held, &lines.writes, memory);
+                }
+                Entry::Own(sequence, answer) => {
+                    pipeline.answer(sequence, answer, &self.held, memory);
+                }
+                Entry::Joined(_) | Entry::Left(_) | Entry::Members(_) => {
+                    change_members(&mut self.members, entry);
+                }
+                Entry::End(through) => {
+                    assert!(self.snapshot <= through, "a snapshot never goes back");
+                    self.snapshot = through;
+                }
+            }
+        }
+        if self.applied(memory) {
+            pipeline.note_gone();
+        }
+    }
+
+    /// The queue has been applied; answers whether pages have left memory for that.
+    fn applied(&mut self, memory: &mut impl Pages) -> bool {
         self.queued_bytes = self.count();
         if self.queue.is_empty() {
             self.collapse_at = self.queue_bytes_max;
         }
-        self.uninstall(memory);
-        answer
+        self.uninstall(memory)
+    }
+
+    /// Answers whether there were any.
+    fn evict_orphans(&mut self, memory: &mut impl Pages) -> bool {
+        let any = !self.orphans.is_empty();
+        for page in self.orphans.drain(..) {
+            memory.evict(page);
+        }
+        any
     }
 
     /// Pages of a group that is not finished were installed as of the snapshot that has passed:
-    /// they are installed anew when the next transaction misses them.
-    fn uninstall(&mut self, memory: &mut impl Pages) {
+    /// they are installed anew when the next transaction misses them. Answers whether there were any.
+    fn uninstall(&mut self, memory: &mut impl Pages) -> bool {
+        let mut any = false;
         for (page, arrived) in &mut self.arrived {
             if arrived.installed.take().is_some() {
                 memory.evict(*page);
+                any = true;
             }
         }
+        any
     }
 
     /// If nothing of others waits beside the answer, there is nothing to put beneath own bytes:
@@ -480,48 +506,20 @@ impl Cache {
         });
         bytes.sum()
     }
+}
 
-    /// Merges all queued changes of a finished queue into one, bounded by the pages held. Queues
-    /// that hold an answer are left alone: they are applied at once.
-    fn collapse(&mut self) {
-        if self
-            .queue
-            .iter()
-            .any(|entry| matches!(entry, Entry::Own(..)))
-        {
-            return;
+fn change_members(members: &mut BTreeMap<Incarnation, Member>, entry: Entry) {
+    match entry {
+        Entry::Joined(member) => {
+            members.insert(member.incarnation, member);
         }
-        let mut overlay = Overlay::default();
-        let (mut kept, mut end) = (VecDeque::new(), self.snapshot);
-        let mut number = CommitNumber(0);
-        for entry in self.queue.drain(..) {
-            match entry {
-                Entry::Delta(delta) => overlay.add(&delta.writes),
-                Entry::Lines(lines) => {
-                    number = lines.number;
-                    overlay.add(&lines.writes);
-                }
-                Entry::Page(page) => {
-                    if !canary::strikes(Canary::KeepOldChanges) {
-                        overlay.forget(page);
-                    }
-                    kept.push_back(Entry::Page(page));
-                }
-                Entry::End(through) => end = through,
-                other => kept.push_back(other),
-            }
+        Entry::Left(incarnation) => {
+            members.remove(&incarnation);
         }
-        let writes = overlay.finish();
-        let pages = self
-            .arrived
-            .values()
-            .map(|arrived| page_bytes(&arrived.page));
-        self.queued_bytes = writes.as_bytes().len() + pages.sum::<usize>();
-        self.collapse_at = self.collapse_at.max(2 * self.queued_bytes);
-        kept.push_back(Entry::Lines(Box::new(Lines { number, writes })));
-        kept.push_back(Entry::End(end));
-        self.finished = kept.len();
-        self.queue = kept;
+        Entry::Members(all) => {
+            *members = all.into_iter().map(|m| (m.incarnation, m)).collect();
+        }
+        _ => unreachable!("called for these alone"),
     }
 }
 

@@ -21,6 +21,7 @@ impl Hash for Station {
             cache,
             out,
             transaction,
+            pipeline,
             awaited,
             last_miss,
             ahead,
@@ -31,7 +32,8 @@ impl Hash for Station {
             said: _,
             heartbeat: _,
         } = self;
-        (stands, number, session, cache, out, transaction).hash(state);
+        (stands, number, session, cache, out).hash(state);
+        (transaction, pipeline).hash(state);
         awaited.iter().collect::<BTreeSet<_>>().hash(state);
         (seen, heap_bytes, last_miss, ahead).hash(state);
         (durable, durable_in, awaits_durable).hash(state);

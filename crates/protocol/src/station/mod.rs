@@ -25,6 +25,8 @@ mod durable;
 mod fingerprint;
 mod outbox;
 mod overlay;
+mod pages;
+mod pipeline;
 mod session;
 
 use std::collections::BTreeMap;
@@ -35,35 +37,17 @@ use plurix_wire::message::{
     ToLeader, Welcome,
 };
 use plurix_wire::{
-    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, PAGE_BYTES, PageBytes,
-    PageNumber, Section, StationId, StreamSequence, Term, WriteSet,
+    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, PAGE_BYTES, PageNumber,
+    StationId, StreamSequence, Term, WriteSet,
 };
 use rustc_hash::FxHashSet;
 
 use crate::{Span, Time};
 use cache::{Arrival, Cache};
 use outbox::{Outbox, Submitted};
+pub use pages::{Install, Pages};
+use pipeline::Pipeline;
 pub use session::StreamError;
-
-/// Memory into which missing pages can be put while a transaction runs.
-pub trait Install {
-    /// Makes an absent page present with these bytes.
-    fn install(&self, page: PageNumber, bytes: &PageBytes);
-    /// Makes an absent page present, all zero.
-    fn install_zero(&self, page: PageNumber);
-}
-
-/// Memory between transactions.
-pub trait Pages: Install {
-    /// Writes all runs of the section into a present page.
-    fn apply(&mut self, section: &Section<'_>);
-    /// Makes a present page absent.
-    fn evict(&mut self, page: PageNumber);
-    /// The transaction's bytes stay.
-    fn finish(&mut self);
-    /// The transaction's bytes are replaced by those before it.
-    fn rollback(&mut self);
-}
 
 /// Wishes and bounds of a station.
 #[derive(Debug, Clone)]
@@ -163,6 +147,7 @@ pub struct Station {
     cache: Cache,
     out: Outbox,
     transaction: Transaction,
+    pipeline: Pipeline,
     /// Pages asked for that have not arrived.
     awaited: FxHashSet<PageNumber>,
     last_miss: Option<PageNumber>,
@@ -193,6 +178,8 @@ struct Session {
     sequence: CommitSequence,
     /// No outcome is needed up to here.
     settled: CommitSequence,
+    /// So many outcomes the leader remembers.
+    in_flight_max: u32,
 }
 
 /// The one transaction of a station.
@@ -223,6 +210,7 @@ impl Station {
             cache: Cache::new(CommitNumber(0), &[], Vec::new(), queue_bytes_max),
             out: Outbox::default(),
             transaction: Transaction::None,
+            pipeline: Pipeline::default(),
             awaited: FxHashSet::default(),
             last_miss: None,
             ahead: 1,
@@ -243,11 +231,13 @@ impl Station {
     /// The next message for the leader, lent to be encoded: a commit stays here until it is
     /// answered.
     pub fn poll(&mut self) -> Option<&ToLeader> {
-        let submitted = match &self.transaction {
-            Transaction::Committing(submitted) => Some(submitted),
-            _ => None,
-        };
-        self.out.pop(submitted)
+        let (transaction, pipeline) = (&self.transaction, &self.pipeline);
+        self.out.pop(|sequence| match transaction {
+            Transaction::Committing(submitted) => {
+                Some(submitted).filter(|submitted| submitted.commit().sequence == sequence)
+            }
+            _ => pipeline.get(sequence),
+        })
     }
 
     /// This life, once the leader has given it.
@@ -320,8 +310,9 @@ impl Station {
         !self.cache.is_idle()
     }
 
-    /// Begins a transaction: brings memory to the newest snapshot that has arrived. `None` while
-    /// the station is no member.
+    /// Begins a transaction: brings memory to the newest snapshot that has arrived, with the changes
+    /// of what is in flight on top. `None` while the station is no member, or what is in flight
+    /// [clashes](Self::is_clashed) with that.
     ///
     /// # Panics
     /// If a transaction is running.
@@ -331,8 +322,9 @@ impl Station {
             "one transaction at a time"
         );
         self.session.as_ref()?;
-        if !self.cache.is_idle() {
-            self.cache.apply(memory, None);
+        self.absorb(memory);
+        if self.is_clashed() {
+            return None;
         }
         self.transaction = Transaction::Running;
         Some(self.cache.snapshot())
@@ -404,7 +396,7 @@ impl Station {
         }
     }
 
-    /// Asks the leader to commit the running transaction.
+    /// Asks the leader to commit the running transaction, with nothing else in flight.
     pub fn commit(&mut self, reads: Vec<PageLines>, writes: WriteSet) {
         match self.transaction {
             Transaction::Doomed => {}
@@ -417,12 +409,14 @@ impl Station {
                     .session
                     .as_mut()
                     .expect("a transaction runs in a session");
+                assert!(self.pipeline.is_empty(), "it would have to follow");
                 session.sequence = session.sequence.next();
                 let (sequence, acknowledged) = (session.sequence, session.settled);
                 let commit = Commit {
                     sequence,
                     acknowledged,
                     snapshot,
+                    follows: None,
                     reads,
                     writes,
                 };
@@ -431,7 +425,7 @@ impl Station {
                     session.generation,
                     commit,
                 ));
-                self.submit();
+                self.send(sequence);
             }
             _ => panic!("no transaction is running"),
         }
@@ -486,7 +480,7 @@ impl Station {
             }
             None => {
                 memory.rollback();
-                let answer = self.cache.apply(memory, Some(&commit.writes));
+                let answer = self.cache.apply(memory, Some(commit));
                 answer.expect("settled before the answer came")
             }
         }
@@ -515,7 +509,7 @@ impl Station {
         self.cache.can_install(page) || matches!(self.transaction, Transaction::Doomed)
     }
 
-    /// Gives up pages, between transactions.
+    /// Gives up pages, between transactions; not those that something in flight has touched.
     pub fn evict(&mut self, pages: impl IntoIterator<Item = PageNumber>, memory: &mut impl Pages) {
         assert!(
             matches!(self.transaction, Transaction::None),
@@ -523,7 +517,7 @@ impl Station {
         );
         let mut dropped: Vec<PageNumber> = pages
             .into_iter()
-            .filter(|page| self.cache.evict(*page, memory))
+            .filter(|page| !self.pipeline.touches(*page) && self.cache.evict(*page, memory))
             .collect();
         dropped.sort_unstable();
         if !dropped.is_empty() && matches!(self.state, State::Active) {
@@ -575,10 +569,10 @@ impl Station {
         }
     }
 
-    /// Sends the commit under way, for the first time or again.
-    fn submit(&mut self) {
+    /// Sends a commit under way, for the first time or again.
+    fn send(&mut self, sequence: CommitSequence) {
         if matches!(self.state, State::Active) {
-            self.out.push_commit();
+            self.out.push_commit(sequence);
         }
     }
 }
@@ -594,6 +588,7 @@ impl Session {
             through: welcome.through,
             sequence: CommitSequence(0),
             settled: CommitSequence(0),
+            in_flight_max: welcome.in_flight_max.max(1),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use plurix_wire::message::{Commit, Request, ToLeader};
-use plurix_wire::{Generation, Incarnation};
+use plurix_wire::{CommitSequence, Generation, Incarnation};
 
 /// Messages in the order in which they are to be sent.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +19,8 @@ pub(super) struct Outbox {
 #[derive(Debug, Clone, Hash)]
 enum Entry {
     Message(ToLeader),
-    /// The commit under way, whose message is kept with the transaction.
-    Commit,
+    /// A commit under way, whose message is kept until it is answered.
+    Commit(CommitSequence),
 }
 
 impl Outbox {
@@ -28,8 +28,8 @@ impl Outbox {
         self.queue.push_back(Entry::Message(message));
     }
 
-    pub(super) fn push_commit(&mut self) {
-        self.queue.push_back(Entry::Commit);
+    pub(super) fn push_commit(&mut self, sequence: CommitSequence) {
+        self.queue.push_back(Entry::Commit(sequence));
     }
 
     /// Forgets what was not sent.
@@ -37,14 +37,17 @@ impl Outbox {
         self.queue.clear();
     }
 
-    /// The next message; `submitted` is the commit under way, if there is one. A commit that was
-    /// given up before it was sent is passed over.
-    pub(super) fn pop<'a>(&'a mut self, submitted: Option<&'a Submitted>) -> Option<&'a ToLeader> {
+    /// The next message; `submitted` are the commits under way. One that was given up before it was
+    /// sent is passed over.
+    pub(super) fn pop<'a>(
+        &'a mut self,
+        submitted: impl Fn(CommitSequence) -> Option<&'a Submitted>,
+    ) -> Option<&'a ToLeader> {
         loop {
             match self.queue.pop_front()? {
                 Entry::Message(message) => return Some(self.lent.insert(message)),
-                Entry::Commit => {
-                    if let Some(submitted) = submitted {
+                Entry::Commit(sequence) => {
+                    if let Some(submitted) = submitted(sequence) {
                         return Some(&submitted.message);
                     }
                 }

@@ -6,7 +6,7 @@ use plurix_wire::message::{
     Batch, Content, Delta, Item, Join, PageRun, Request, Resume, SessionRefusal, ToLeader,
     ToStation, Welcome,
 };
-use plurix_wire::{Incarnation, PAGE_BYTES, PageNumber, StreamSequence};
+use plurix_wire::{Generation, Incarnation, PAGE_BYTES, PageNumber, StreamSequence};
 
 use super::cache::Cache;
 use super::{Outcome, Session, State, Station, Transaction};
@@ -168,13 +168,9 @@ impl Station {
             Some(session) => {
                 session.term = welcome.term;
                 session.generation = welcome.generation;
+                session.in_flight_max = welcome.in_flight_max.max(1);
                 self.cache.resume_members(welcome.members);
-                if let Transaction::Committing(submitted) = &mut self.transaction {
-                    submitted.set_generation(welcome.generation);
-                    if self.cache.answer(submitted.commit().sequence).is_none() {
-                        self.submit();
-                    }
-                }
+                self.submit_again(welcome.generation);
             }
             None => {
                 self.session = Some(Session::new(&welcome));
@@ -192,6 +188,27 @@ impl Station {
         Ok(())
     }
 
+    /// Sends again what the leader has not answered yet.
+    fn submit_again(&mut self, generation: Generation) {
+        let alone = match &mut self.transaction {
+            Transaction::Committing(submitted) => Some(submitted),
+            _ => None,
+        };
+        let mut unanswered = Vec::new();
+        for submitted in alone.into_iter().chain(self.pipeline.submitted_mut()) {
+            submitted.set_generation(generation);
+            match self.cache.answer(submitted.commit().sequence) {
+                None => unanswered.push(submitted.commit().sequence),
+                Some(Ok(_)) => {}
+                // What follows it is refused with it.
+                Some(Err(_)) => break,
+            }
+        }
+        for sequence in unanswered {
+            self.send(sequence);
+        }
+    }
+
     /// The leader ends the session, or begins none. If it does not know this life any more, the
     /// station begins a new one, and if its number was only ever assigned to it and has been taken,
     /// with another number.
@@ -207,6 +224,7 @@ impl Station {
                     self.awaits_durable = None;
                 }
                 self.awaited.clear();
+                self.pipeline.end(|sequence| self.cache.answer(sequence));
                 self.transaction = match std::mem::replace(&mut self.transaction, Transaction::None)
                 {
                     Transaction::Running if !canary::strikes(Canary::AcceptOldLife) => {

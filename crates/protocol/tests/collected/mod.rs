@@ -226,6 +226,7 @@ impl Cluster {
             sequence: station.sequence,
             acknowledged: station.acknowledged,
             snapshot: number,
+            follows: None,
             reads: Vec::new(),
             writes: builder.finish(),
         };

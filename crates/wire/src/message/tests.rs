@@ -68,6 +68,7 @@ fn every_byte_string_comes_back_to_its_place() {
             sequence: CommitSequence(3),
             acknowledged: CommitSequence(2),
             snapshot: CommitNumber(4),
+            follows: None,
             reads: Vec::new(),
             writes: writes(5),
         }),

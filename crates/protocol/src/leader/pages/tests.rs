@@ -28,13 +28,22 @@ fn only_lines_written_after_the_snapshot_conflict() {
     let mut pages = table(4);
     pages.apply(CommitNumber(1), &write(1, 0, b"a"), &mut Vec::new());
     pages.apply(CommitNumber(2), &write(1, 64, b"b"), &mut Vec::new());
-    assert_eq!(pages.conflict(&reads(1, 0b01), CommitNumber(1)), None);
     assert_eq!(
-        pages.conflict(&reads(1, 0b11), CommitNumber(1)),
+        pages.conflict(&reads(1, 0b01), CommitNumber(1), &Seen::default()),
+        None
+    );
+    assert_eq!(
+        pages.conflict(&reads(1, 0b11), CommitNumber(1), &Seen::default()),
         Some(reads(1, 0b10)[0])
     );
-    assert_eq!(pages.conflict(&reads(1, 0b11), CommitNumber(2)), None);
-    assert_eq!(pages.conflict(&reads(2, 0b11), CommitNumber(0)), None);
+    assert_eq!(
+        pages.conflict(&reads(1, 0b11), CommitNumber(2), &Seen::default()),
+        None
+    );
+    assert_eq!(
+        pages.conflict(&reads(2, 0b11), CommitNumber(0), &Seen::default()),
+        None
+    );
 }
 
 #[test]
@@ -42,11 +51,51 @@ fn a_forgotten_page_conflicts_as_a_whole_and_never_too_little() {
     let mut pages = table(1);
     pages.apply(CommitNumber(1), &write(1, 0, b"a"), &mut Vec::new());
     pages.apply(CommitNumber(2), &write(2, 0, b"b"), &mut Vec::new());
-    assert!(pages.conflict(&reads(1, 0b10), CommitNumber(0)).is_some());
-    assert_eq!(pages.conflict(&reads(1, 0b10), CommitNumber(1)), None);
+    assert!(
+        pages
+            .conflict(&reads(1, 0b10), CommitNumber(0), &Seen::default())
+            .is_some()
+    );
+    assert_eq!(
+        pages.conflict(&reads(1, 0b10), CommitNumber(1), &Seen::default()),
+        None
+    );
     pages.apply(CommitNumber(3), &write(1, 64, b"c"), &mut Vec::new());
-    assert!(pages.conflict(&reads(1, 0b01), CommitNumber(0)).is_some());
-    assert_eq!(pages.conflict(&reads(1, 0b01), CommitNumber(2)), None);
+    assert!(
+        pages
+            .conflict(&reads(1, 0b01), CommitNumber(0), &Seen::default())
+            .is_some()
+    );
+    assert_eq!(
+        pages.conflict(&reads(1, 0b01), CommitNumber(2), &Seen::default()),
+        None
+    );
+}
+
+#[test]
+fn a_line_that_somebody_else_may_have_written_is_not_seen() {
+    let mut pages = table(1);
+    let mut seen = Seen::default();
+    seen.push(CommitNumber(2), 8);
+    pages.apply(CommitNumber(1), &write(1, 0, b"a"), &mut Vec::new());
+    pages.apply(CommitNumber(2), &write(1, 64, b"b"), &mut Vec::new());
+    assert_eq!(
+        pages.conflict(&reads(1, 0b10), CommitNumber(0), &seen),
+        None
+    );
+    assert!(
+        pages
+            .conflict(&reads(1, 0b11), CommitNumber(0), &seen)
+            .is_some()
+    );
+    // The page is forgotten: that commit 2 wrote it last says nothing of its lines any more.
+    pages.apply(CommitNumber(3), &write(2, 0, b"c"), &mut Vec::new());
+    pages.apply(CommitNumber(4), &write(1, 128, b"d"), &mut Vec::new());
+    assert!(
+        pages
+            .conflict(&reads(1, 0b10), CommitNumber(0), &seen)
+            .is_some()
+    );
 }
 
 #[test]
