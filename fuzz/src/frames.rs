@@ -227,6 +227,7 @@ pub(crate) fn to_leader_seeds() -> Seeds {
                 through: CommitNumber(300),
             }),
         ),
+        ("watch", request(Request::Watch)),
         ("heartbeat", request(Request::Heartbeat)),
         ("leave", request(Request::Leave)),
         ("status", ToLeader::Status),

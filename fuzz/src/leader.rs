@@ -294,6 +294,7 @@ impl World {
             8 if input.rarely(4) => Request::Durable {
                 through: CommitNumber(input.near(self.history.logged)),
             },
+            8 if input.rarely(4) => Request::Watch,
             8 => Request::Latest,
             _ if input.rarely(8) => Request::Leave,
             _ => Request::Heartbeat,

@@ -163,6 +163,18 @@ pub enum ErrorKind {
         /// How often it was tried.
         tries: u32,
     },
+    /// A transaction waited for a change of what it had read, and none came in time.
+    #[error("nothing that the transaction had read has changed within {seconds} s")]
+    TimedOut {
+        /// How long it waited.
+        seconds: f64,
+    },
+    /// A transaction that has read nothing waits for a change.
+    #[error(
+        "the transaction has read nothing whose change could end its wait; read first, or wait with \
+         a limit"
+    )]
+    NothingToWaitFor,
     /// The page server could not take a checkpoint; those before it, and the heap, are as they were.
     #[error("no checkpoint was taken: {0}")]
     NoCheckpoint(String),

@@ -45,6 +45,7 @@ impl Told for ToLeader {
             Request::Drop { pages } => return write!(f, "{life} drop {}", Runs(pages)),
             Request::Latest => return write!(f, "{life} latest?"),
             Request::Durable { through } => return write!(f, "{life} durable {through}?"),
+            Request::Watch => return write!(f, "{life} watches"),
             Request::Heartbeat => return write!(f, "{life} alive"),
             Request::Leave => return write!(f, "{life} leave"),
         };
@@ -63,7 +64,7 @@ impl Told for ToLeader {
             Self::Request { request, .. } => match request {
                 Request::Commit(_) => Class::Commit,
                 Request::Fetch { .. } | Request::Drop { .. } | Request::Latest => Class::Page,
-                Request::Heartbeat | Request::Durable { .. } => Class::Beat,
+                Request::Heartbeat | Request::Durable { .. } | Request::Watch => Class::Beat,
                 Request::Leave => Class::Session,
             },
             Self::RecoveryLine { .. } => Class::Page,

@@ -98,6 +98,8 @@ canaries! {
     CommitTwice = "commit-twice", one in 3;
     /// The answer to an older question for the newest snapshot is taken for that to the last one.
     StaleLatest = "stale-latest", one in 2;
+    /// A station that begins to wait for a change passes over those that are queued already.
+    LoseWakeUp = "lose-wake-up", one in 1;
     /// A record of the log is believed although its checksum fails.
     IgnoreChecksum = "ignore-checksum", one in 1;
     /// An abort leaves a line as the transaction changed it.

@@ -172,6 +172,9 @@ pub enum Request {
         /// The commit.
         through: CommitNumber,
     },
+    /// The station waits for a change of the pages that it holds: send the next one at once, alone
+    /// if need be.
+    Watch,
     /// The station is alive.
     Heartbeat,
     /// The station ends in order.
@@ -422,6 +425,7 @@ impl Message for ToLeader {
                 | Request::Drop { .. }
                 | Request::Latest
                 | Request::Durable { .. }
+                | Request::Watch
                 | Request::Heartbeat
                 | Request::Leave => {}
             },
@@ -442,6 +446,7 @@ impl Message for ToLeader {
                 | Request::Drop { .. }
                 | Request::Latest
                 | Request::Durable { .. }
+                | Request::Watch
                 | Request::Heartbeat
                 | Request::Leave => Ok(()),
             },

@@ -216,6 +216,24 @@ impl Driver {
         }
     }
 
+    /// Waits until the next transaction will see everything that was committed before this call.
+    ///
+    /// # Errors
+    /// If the station can never be a member again, or was interrupted.
+    pub(crate) fn catch_up(&mut self) -> Result<()> {
+        loop {
+            self.wait(None, |machine| matches!(machine.state(), State::Active))?;
+            self.machine.ask_latest();
+            self.wait(None, |machine| {
+                machine.has_latest() || !matches!(machine.state(), State::Active)
+            })?;
+            // A connection that was lost took the question with it.
+            if self.machine.has_latest() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Asks some times whether something has arrived, and nothing else: each instruction here
     /// delays what arrives in the meantime.
     fn ask(&mut self) -> bool {

@@ -20,7 +20,7 @@ use crate::error::{ErrorKind, Result};
 use crate::host::{Host, Service, System};
 use crate::net::Address;
 use baton::{Baton, Flag};
-use driver::Driver;
+pub(crate) use driver::Driver;
 pub(crate) use options::HANDSHAKE_MAX;
 pub use options::Options;
 
@@ -56,6 +56,8 @@ pub struct Statistics {
     pub reads: u64,
     /// Attempts that had to run again.
     pub restarts: u64,
+    /// Attempts that waited for a change of what they had read.
+    pub waits: u64,
     /// Pages fetched.
     pub misses: u64,
 }
@@ -236,18 +238,7 @@ impl Station {
     /// # Errors
     /// If the station can never be a member again, or was interrupted.
     pub fn latest(&mut self) -> Result<()> {
-        let mut driver = self.shared.driver();
-        loop {
-            driver.wait(None, |machine| matches!(machine.state(), State::Active))?;
-            driver.machine.ask_latest();
-            driver.wait(None, |machine| {
-                machine.has_latest() || !matches!(machine.state(), State::Active)
-            })?;
-            // A connection that was lost took the question with it.
-            if driver.machine.has_latest() {
-                return Ok(());
-            }
-        }
+        self.shared.driver().catch_up()
     }
 
     /// Waits until something in the heap that this station holds may have changed, or `limit` is

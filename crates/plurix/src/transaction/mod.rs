@@ -14,7 +14,9 @@
 //! ignored, and it runs again.
 
 mod access;
+mod promises;
 mod run;
+mod waiting;
 
 use std::cell::Cell;
 
@@ -24,6 +26,8 @@ use plurix_wire::{CommitId, CommitNumber, Generation, Incarnation};
 use crate::error::{Error, ErrorKind};
 use crate::heap::Taken;
 use crate::station::Shared;
+use promises::Promises;
+use waiting::Wish;
 
 /// A running transaction. `&T` and `&mut T` lent by it are plain memory: the heap does not change
 /// beneath them.
@@ -42,17 +46,24 @@ pub struct Transaction<'s> {
     /// How many bytes of large blocks it may zero itself; for more it is given up, so that they are
     /// zeroed before it.
     pub(crate) zeroing_left: u64,
+    /// The limit of a wait is over.
+    has_timed_out: bool,
+    promises: Promises,
 }
 
 /// Why a transaction must run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Poison {
     SnapshotTooOld,
+    /// The snapshot must be the newest, and is not.
+    Stale,
     Lost,
     /// Waiting for a page failed for good; the next attempt to wait says why.
     Cut,
     /// These pages, free before it, must be zeroed first.
     Unscrubbed(Taken),
+    /// The program waits for a change of what it has read.
+    Waits(Wish),
 }
 
 impl Transaction<'_> {

@@ -3,14 +3,17 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use plurix_memory::HeapMemory;
 use plurix_protocol::station::{Outcome, State};
 use plurix_wire::message::{COMMIT_BYTES_MAX, CommitRefusal};
 use plurix_wire::{CommitId, CommitNumber};
 
+use super::promises::Promises;
+use super::waiting::{Waits, Wish};
 use super::{Poison, Transaction};
 use crate::error::{ErrorKind, Result};
 use crate::heap::{OWN_BYTES_MAX, Taken};
-use crate::station::Station;
+use crate::station::{Driver, Station};
 
 /// The first back-off; doubled with each conflict in a row. About the time of one commit.
 const BACKOFF_MIN: Duration = Duration::from_micros(10);
@@ -32,23 +35,31 @@ enum Attempt<R> {
     SnapshotTooOld,
     /// Memory that it was to have must be zeroed first.
     Unscrubbed(Taken),
+    /// It waits until what it read has changed.
+    Waits(Wish),
+    /// It read before it asked for the newest snapshot.
+    Stale,
     /// The session ended under it; it has not happened.
     Lost,
 }
 
 /// What is settled when an attempt begins.
-struct Begun {
-    arena: usize,
-    snapshot: CommitNumber,
-    id: CommitId,
+pub(super) struct Begun {
+    pub(super) arena: usize,
+    pub(super) snapshot: CommitNumber,
+    pub(super) id: CommitId,
 }
 
 /// What has gone wrong with the attempts so far.
-struct Patience {
+#[derive(Debug, Default)]
+pub(super) struct Patience {
     conflicts: u32,
     too_old: u32,
     fruitless_scrubs: u32,
     log_full_since: Option<Instant>,
+    pub(super) waits: Waits,
+    /// What the program has asked for in an attempt holds for those that follow.
+    promises: Promises,
 }
 
 impl Station {
@@ -77,7 +88,7 @@ impl Station {
     ///
     /// # Errors
     /// What `body` answers; [`ErrorKind::OutcomeUnknown`], [`ErrorKind::TooLarge`],
-    /// [`ErrorKind::LogFull`], [`ErrorKind::SnapshotTooOld`]; or why the station can no longer be a
+    /// [`ErrorKind::LogFull`], [`ErrorKind::SnapshotTooOld`], [`ErrorKind::TimedOut`]; or why the station can no longer be a
     /// member.
     pub fn transaction<R>(
         &mut self,
@@ -87,19 +98,14 @@ impl Station {
     }
 
     fn run<R>(&mut self, body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>) -> Result<R> {
-        let mut patience = Patience {
-            conflicts: 0,
-            too_old: 0,
-            fruitless_scrubs: 0,
-            log_full_since: None,
-        };
+        let mut patience = Patience::default();
         loop {
-            let zeroing_max = match patience.fruitless_scrubs {
-                FRUITLESS_SCRUBS_MAX.. => u64::MAX,
-                _ => OWN_BYTES_MAX,
-            };
-            match self.attempt(body, zeroing_max)? {
+            match self.attempt(body, &mut patience)? {
                 Attempt::Done(value) => return Ok(value),
+                Attempt::Waits(wish) => {
+                    self.wait_until_changed(&mut patience.waits, wish)?;
+                    continue;
+                }
                 failed => self.pause(&mut patience, &failed)?,
             }
             self.statistics.restarts += 1;
@@ -110,7 +116,7 @@ impl Station {
     fn attempt<R>(
         &mut self,
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
-        zeroing_max: u64,
+        patience: &mut Patience,
     ) -> Result<Attempt<R>> {
         let Begun {
             arena,
@@ -129,22 +135,34 @@ impl Station {
             incarnation: id.incarnation,
             snapshot,
             id,
-            zeroing_left: zeroing_max,
+            zeroing_left: match patience.fruitless_scrubs {
+                FRUITLESS_SCRUBS_MAX.. => u64::MAX,
+                _ => OWN_BYTES_MAX,
+            },
+            has_timed_out: patience.waits.timed_out,
+            promises: patience.promises,
         };
         let result = body(&mut tx);
         let (poison, misses) = (tx.poison.get(), tx.misses.get());
         let on_commit = std::mem::take(&mut tx.on_commit);
+        let promises = tx.promises;
         drop(tx);
+        patience.promises.is_latest = promises.is_latest;
         let station = rollback.disarm();
         station.statistics.misses += misses;
         let value = match (poison, result) {
             (None, Ok(value)) => value,
+            (Some(Poison::Waits(wish)), _) => {
+                station.end_until_changed(&wish)?;
+                return Ok(Attempt::Waits(wish));
+            }
             (poison, result) => {
                 station.shared.driver().machine.abort(&mut station.pages);
                 return match (poison, result) {
                     (Some(Poison::SnapshotTooOld), _) => Ok(Attempt::SnapshotTooOld),
                     (Some(Poison::Unscrubbed(taken)), _) => Ok(Attempt::Unscrubbed(taken)),
-                    (Some(Poison::Lost | Poison::Cut), _) => Ok(Attempt::Lost),
+                    (Some(Poison::Stale), _) => Ok(Attempt::Stale),
+                    (Some(_), _) => Ok(Attempt::Lost),
                     (None, Err(error)) if matches!(error.kind(), ErrorKind::Restart) => {
                         Ok(Attempt::Conflict)
                     }
@@ -153,7 +171,7 @@ impl Station {
                 };
             }
         };
-        station.commit(value, on_commit)
+        station.commit(value, on_commit, promises)
     }
 
     /// Brings memory to the newest snapshot and begins.
@@ -161,26 +179,15 @@ impl Station {
         let mut driver = self.shared.driver();
         driver.check()?;
         driver.freshen()?;
-        if driver.machine.begin(&mut self.pages).is_none() {
-            driver.wait(None, |machine| matches!(machine.state(), State::Active))?;
-            driver
-                .machine
-                .begin(&mut self.pages)
-                .expect("an active station has a session");
-        }
-        let station = driver
-            .machine
-            .station()
-            .expect("an active station has a number");
-        let id = driver.machine.next_commit();
-        Ok(Begun {
-            arena: station.0 as usize,
-            snapshot: driver.machine.snapshot(),
-            id: id.expect("an active station lives"),
-        })
+        Begun::on(&mut driver, &mut self.pages)
     }
 
-    fn commit<R>(&mut self, value: R, on_commit: Vec<Box<dyn FnOnce()>>) -> Result<Attempt<R>> {
+    fn commit<R>(
+        &mut self,
+        value: R,
+        on_commit: Vec<Box<dyn FnOnce()>>,
+        promises: Promises,
+    ) -> Result<Attempt<R>> {
         let changed = self.pages.has_writes();
         let writes = if changed {
             self.pages.write_set()
@@ -221,6 +228,9 @@ impl Station {
                 Outcome::Lost => return Ok(Attempt::Lost),
                 Outcome::Unknown => return Err(ErrorKind::OutcomeUnknown.into()),
             }
+        }
+        if promises.is_durable {
+            self.wait_durable(self.snapshot(), None)?;
         }
         on_commit.into_iter().for_each(|effect| effect());
         Ok(Attempt::Done(value))
@@ -267,7 +277,7 @@ impl Station {
                 }
                 Duration::ZERO
             }
-            Attempt::Lost | Attempt::Done(_) => Duration::ZERO,
+            Attempt::Lost | Attempt::Stale | Attempt::Waits(_) | Attempt::Done(_) => Duration::ZERO,
         };
         if pause > Duration::ZERO {
             self.shared.driver().wait(Some(pause), |_| false)?;
@@ -282,6 +292,25 @@ impl Station {
         self.dice ^= self.dice >> 27;
         let random = self.dice.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
         Duration::from_nanos((most.as_nanos() as u64 * random) >> 32)
+    }
+}
+
+impl Begun {
+    /// Begins at the newest snapshot that has arrived; waits for a session if there is none.
+    pub(super) fn on(driver: &mut Driver, pages: &mut HeapMemory) -> Result<Self> {
+        if driver.machine.begin(pages).is_none() {
+            driver.wait(None, |machine| matches!(machine.state(), State::Active))?;
+            let begun = driver.machine.begin(pages);
+            begun.expect("an active station has a session");
+        }
+        let machine = &driver.machine;
+        let station = machine.station();
+        let id = machine.next_commit();
+        Ok(Self {
+            arena: station.expect("an active station has a number").0 as usize,
+            snapshot: machine.snapshot(),
+            id: id.expect("an active station lives"),
+        })
     }
 }
 

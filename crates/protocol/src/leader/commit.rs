@@ -185,9 +185,13 @@ impl Leader {
                 state
                     .stream
                     .push_delta(delta, self.settings.backlog_bytes_max);
-                if state.turn == Turn::None {
-                    state.turn = Turn::Lazy;
-                    self.lazy.push(holder);
+                let (turn, list) = match state.watches {
+                    true => (Turn::Urgent, &mut self.urgent),
+                    false => (Turn::Lazy, &mut self.lazy),
+                };
+                if state.turn < turn {
+                    state.turn = turn;
+                    list.push(holder);
                 }
             }
         }

@@ -74,13 +74,15 @@ impl Hash for MemberState {
             said: _,
             pulse,
             awaits_durable,
+            watches,
             turn,
             // Compared with a number while that is handed out, and with no other.
             reached: _,
             commits: _,
             conflicts: _,
         } = self;
-        (member, stream, outcomes, seen, pulse, awaits_durable, turn).hash(state);
+        (member, stream, outcomes, seen, pulse).hash(state);
+        (awaits_durable, watches, turn).hash(state);
         held.iter().collect::<BTreeSet<_>>().hash(state);
         match link {
             Link::Connected {

@@ -37,6 +37,8 @@ pub(crate) struct MemberState {
     pub(crate) pulse: bool,
     /// It wants to hear when everything through this commit is durable.
     pub(crate) awaits_durable: Option<CommitNumber>,
+    /// It sleeps until one of its pages changes.
+    pub(crate) watches: bool,
     pub(crate) turn: Turn,
     /// The newest commit whose changes are queued for it.
     pub(crate) reached: CommitNumber,
@@ -81,6 +83,7 @@ impl MemberState {
             said: now,
             pulse: false,
             awaits_durable: None,
+            watches: false,
             turn: Turn::default(),
             reached: CommitNumber(0),
             commits: 0,

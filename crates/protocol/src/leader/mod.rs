@@ -41,6 +41,7 @@ mod spare_images;
 mod stale;
 mod state;
 mod stream;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -399,6 +400,7 @@ impl Leader {
         };
         state.said = now;
         state.pulse = false;
+        state.watches &= batch.items.is_empty();
         self.revisit(slot);
         Some(ToStation::Batch(batch))
     }

@@ -68,6 +68,10 @@ impl Leader {
                 self.make_urgent(slot);
             }),
             Request::Durable { through } => self.ask_durable(slot, through),
+            Request::Watch => {
+                self.watch(slot);
+                Ok(())
+            }
             Request::Commit(commit) => self.has_room(slot).and_then(|()| self.commit(slot, commit)),
             Request::Fetch { run, snapshot } => self.fetch(slot, run, snapshot),
             Request::Drop { pages } => self.forget(slot, &pages),
@@ -187,6 +191,7 @@ impl Leader {
         state.stream = Stream::new(resume.through, stale);
         state.said = now;
         state.awaits_durable = None;
+        state.watches = false;
         // The connection that was named before may be the lost one.
         state.turn = Turn::None;
         self.welcome(slot, connection, resume.through);

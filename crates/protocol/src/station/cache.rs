@@ -21,6 +21,7 @@ mod collapse;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -33,6 +34,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::pipeline::Pipeline;
 use super::{Answer, Install, Pages};
 use memory::{apply_held, install, put_back, settle_page};
+use watch::Watch;
 
 /// One entry of the queue.
 #[derive(Debug, Clone, Hash)]
@@ -77,6 +79,8 @@ pub(super) struct Cache {
     orphans: Vec<PageNumber>,
     members: BTreeMap<Incarnation, Member>,
     latest: Latest,
+    /// What the station waits for, between transactions.
+    watch: Option<Watch>,
 }
 
 /// Questions for the newest snapshot since memory was last brought to one; answered in order.
@@ -229,6 +233,7 @@ impl Cache {
             self.queue.push_back(Entry::End(batch.through));
             self.finished = self.queue.len();
             self.latest.finished = self.latest.arrived;
+            self.notice();
             if self.queued_bytes > self.collapse_at {
                 self.collapse();
             }
@@ -316,6 +321,7 @@ impl Cache {
     pub(super) fn evict(&mut self, page: PageNumber, memory: &mut impl Pages) -> bool {
         let held = !self.arrived.contains_key(&page) && self.held.remove(&page);
         if held {
+            self.lose_sight(page);
             memory.evict(page);
         }
         held
@@ -331,6 +337,7 @@ impl Cache {
     ) -> Option<Answer> {
         self.evict_orphans(memory);
         self.latest.settle();
+        self.unwatch();
         let mut answer = None;
         // Only own bytes ask for it.
         let mut refreshed: FxHashMap<PageNumber, CommitNumber> = FxHashMap::default();
@@ -380,6 +387,7 @@ impl Cache {
             pipeline.note_gone();
         }
         self.latest.settle();
+        self.unwatch();
         let finished = std::mem::take(&mut self.finished);
         for entry in self.queue.drain(..finished) {
             match entry {
@@ -466,6 +474,7 @@ impl Cache {
     /// it has applied the rest, and the pages that it then holds.
     pub(super) fn cut(&mut self) -> (CommitNumber, Vec<PageNumber>) {
         self.latest.cut();
+        let orphans = self.orphans.len();
         for entry in self.queue.drain(self.finished..) {
             if let Entry::Page(page) = entry
                 && let Some(Arrived {
@@ -474,6 +483,9 @@ impl Cache {
             {
                 self.orphans.push(page);
             }
+        }
+        for orphan in orphans..self.orphans.len() {
+            self.lose_sight(self.orphans[orphan]);
         }
         self.queued_bytes = self.count();
         let mut held: Vec<PageNumber> = self.held.iter().copied().collect();
@@ -538,11 +550,12 @@ impl Hash for Cache {
             orphans,
             members,
             latest,
+            watch,
         } = self;
         held.iter().collect::<BTreeSet<_>>().hash(state);
         arrived.iter().collect::<BTreeMap<_, _>>().hash(state);
         (queue, finished, queued_bytes, collapse_at, queue_bytes_max).hash(state);
-        (snapshot, orphans, members, latest).hash(state);
+        (snapshot, orphans, members, latest, watch).hash(state);
     }
 }
 

@@ -23,6 +23,7 @@
 mod cache;
 mod durable;
 mod fingerprint;
+mod news;
 mod outbox;
 mod overlay;
 mod pages;
@@ -304,12 +305,6 @@ impl Station {
         self.cache.pages_arrived()
     }
 
-    /// Whether changes of others wait to be applied.
-    #[must_use]
-    pub fn has_news(&self) -> bool {
-        !self.cache.is_idle()
-    }
-
     /// Begins a transaction: brings memory to the newest snapshot that has arrived, with the changes
     /// of what is in flight on top. `None` while the station is no member, or what is in flight
     /// [clashes](Self::is_clashed) with that.
@@ -322,27 +317,13 @@ impl Station {
             "one transaction at a time"
         );
         self.session.as_ref()?;
+        self.cache.unwatch();
         self.absorb(memory);
         if self.is_clashed() {
             return None;
         }
         self.transaction = Transaction::Running;
         Some(self.cache.snapshot())
-    }
-
-    /// Asks for the newest snapshot; [`has_latest`](Self::has_latest) tells when the next
-    /// transaction will have it. Nothing is asked while the station is no member.
-    pub fn ask_latest(&mut self) {
-        if matches!(self.state, State::Active) {
-            self.cache.ask_latest();
-            self.request(Request::Latest);
-        }
-    }
-
-    /// Whether the newest snapshot, as of [`ask_latest`](Self::ask_latest), waits to be applied.
-    #[must_use]
-    pub fn has_latest(&self) -> bool {
-        self.cache.has_latest()
     }
 
     /// The running transaction needs a page that is not in memory.

@@ -185,6 +185,7 @@ impl Station {
             }
         }
         self.ask_durable_again();
+        self.ask_to_watch();
         Ok(())
     }
 
@@ -274,7 +275,11 @@ impl Station {
                 self.awaited.remove(&page.page);
             }
         }
+        let has_told = !batch.items.is_empty();
         self.cache.arrive(batch);
+        if has_told {
+            self.ask_to_watch();
+        }
         Ok(())
     }
 

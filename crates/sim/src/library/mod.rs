@@ -15,6 +15,7 @@ mod bank;
 mod churn;
 mod machine;
 mod outbox;
+mod post;
 mod program;
 mod report;
 
@@ -51,6 +52,8 @@ pub(crate) struct Library {
     /// Names the wake-up that counts.
     token: u64,
     attempt: Attempt,
+    /// What had been answered to anybody when the transaction asked for the newest snapshot first.
+    asked: Option<Moment>,
     /// The attempt has asked to commit.
     has_asked: bool,
     sight: Sight,
@@ -75,6 +78,7 @@ impl Library {
             hears: false,
             token: 0,
             attempt: Attempt::default(),
+            asked: None,
             has_asked: false,
             sight: Sight::default(),
             is_done: false,
@@ -101,11 +105,13 @@ impl World {
     /// Starts a process that runs the library.
     pub(crate) fn start_library(&mut self, index: usize, kind: Kind) -> Result<(), Violation> {
         let options = self.library_options(index);
+        let everybody = 0..self.members.len();
         let member = &mut self.members[index];
         member.life += 1;
         let start = program::Start {
             kind,
             index,
+            everybody: everybody.filter(|it| self.mask.has_station(*it)).collect(),
             life: member.life,
             options,
             seed: member.random.below(u64::MAX),
@@ -317,8 +323,12 @@ impl World {
         let Some(library) = &mut member.library else {
             return Ok(());
         };
+        if matches!(report, Report::Done(_) | Report::GivenUp | Report::Unknown) {
+            library.asked = None;
+        }
         match report {
             Report::Joined => {
+                library.asked = None;
                 library.sight = Sight::default();
                 let joins = trace::Kind::Remark(Lane::Station(index));
                 self.tell(joins, format_args!("has joined"));
@@ -339,6 +349,17 @@ impl World {
                     snapshot: at.number,
                 };
                 self.tell(begins, format_args!("a transaction"));
+            }
+            Report::AsksLatest => {
+                library.asked.get_or_insert(answered_before);
+            }
+            Report::HasLatest(at, id) => {
+                let is_same = at == library.attempt.at || library.attempt.reads.is_empty();
+                demand!(is_same, ORACLE, "the snapshot moved to {at} beneath a read");
+                library.sight.began(Incarnation(0), at)?;
+                let asked = library.asked.unwrap_or(at);
+                library.sight.strict(at, asked)?;
+                (library.attempt.at, library.attempt.id) = (at, Some(id));
             }
             Report::Read(offset, bytes) => {
                 let range = range(offset, &bytes);

@@ -10,7 +10,7 @@ use plurix_wire::PAGE_BYTES;
 
 use super::machine::Machine;
 use super::report::{Desk, Report, moment};
-use super::{activities, bank, churn, outbox};
+use super::{activities, bank, churn, outbox, post};
 use crate::random::{Purpose, Random};
 use crate::world::Phase;
 
@@ -33,10 +33,18 @@ pub(crate) enum Kind {
     Activities,
     /// Pushes entries into an outbox, and delivers them.
     Outbox,
+    /// Waits for letters, and for everybody in the end.
+    Post,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Bank, Self::Churn, Self::Activities, Self::Outbox];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Bank,
+        Self::Churn,
+        Self::Activities,
+        Self::Outbox,
+        Self::Post,
+    ];
 }
 
 /// How a program starts.
@@ -44,6 +52,8 @@ impl Kind {
 pub(super) struct Start {
     pub(super) kind: Kind,
     pub(super) index: usize,
+    /// Which stations take part.
+    pub(super) everybody: Vec<usize>,
     pub(super) life: u64,
     pub(super) options: Options,
     pub(super) seed: u64,
@@ -121,6 +131,7 @@ pub(super) fn run(machine: Machine, start: Start) {
         Kind::Churn => Box::new(churn::Churn::new(start.index)),
         Kind::Activities => Box::new(activities::Activities::new(&start)),
         Kind::Outbox => Box::new(outbox::Outbox),
+        Kind::Post => Box::new(post::Post::new(&start)),
     };
     let mut done = Done::default();
     let mut options = start.options;

@@ -20,6 +20,10 @@ pub(super) enum Report {
     Joined,
     /// An attempt began, that will commit under this id if it does.
     Began(Moment, CommitId),
+    /// It asks for the newest snapshot.
+    AsksLatest,
+    /// It has that, which is here, and the id that it will commit under.
+    HasLatest(Moment, CommitId),
     /// It read these bytes of the heap.
     Read(u64, Vec<u8>),
     /// It wrote these bytes.
@@ -119,6 +123,15 @@ fn is_before_commit(kind: &ErrorKind) -> bool {
 }
 
 impl Recorded<'_, '_> {
+    /// Moves to the newest snapshot.
+    pub(super) fn latest(&mut self) -> Result<()> {
+        self.machine.report(Report::AsksLatest);
+        self.tx.latest()?;
+        let at = moment(self.tx.generation(), self.tx.snapshot());
+        self.machine.report(Report::HasLatest(at, self.tx.id()));
+        Ok(())
+    }
+
     /// Reads a word of the heap.
     pub(super) fn get(&self, word: Ptr<u64>) -> Result<u64> {
         let value = *self.tx.get(word)?;

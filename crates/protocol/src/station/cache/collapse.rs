@@ -75,6 +75,7 @@ impl Cache {
         kept.push_back(Entry::End(end));
         self.finished = kept.len();
         self.queue = kept;
+        self.skip_noticed();
         self.queued_bytes = self.count();
         self.collapse_at = self.collapse_at.max(2 * self.queued_bytes);
     }
