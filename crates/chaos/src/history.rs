@@ -3,11 +3,10 @@
 //! written down before it asks to commit, so that one whose answer never came is known, and can be
 //! looked up in the page server's log.
 
-use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
@@ -130,7 +129,7 @@ impl Purpose {
 
 /// Where a worker writes its history.
 #[derive(Debug, Clone)]
-pub struct Journal(Rc<RefCell<Inner>>);
+pub struct Journal(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -151,7 +150,7 @@ impl Journal {
             .append(true)
             .create_new(true)
             .open(path)?;
-        Ok(Self(Rc::new(RefCell::new(Inner {
+        Ok(Self(Arc::new(Mutex::new(Inner {
             file,
             attempts: 0,
             transactions: 0,
@@ -159,33 +158,37 @@ impl Journal {
         }))))
     }
 
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The number of a new transaction.
     pub(crate) fn begin_transaction(&self) -> u64 {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner();
         inner.transactions += 1;
         inner.transactions
     }
 
     /// The number of a new attempt.
     pub(crate) fn begin_attempt(&self) -> u64 {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner();
         inner.attempts += 1;
         inner.attempts
     }
 
     /// The attempt that began last.
     pub(crate) fn last_attempt(&self) -> u64 {
-        self.0.borrow().attempts
+        self.inner().attempts
     }
 
     /// The effect of this attempt is being done.
     pub(crate) fn happened(&self, attempt: u64) {
-        self.0.borrow_mut().happened = attempt;
+        self.inner().happened = attempt;
     }
 
     /// The last attempt whose effect was done.
     pub(crate) fn last_happened(&self) -> u64 {
-        self.0.borrow().happened
+        self.inner().happened
     }
 
     /// Appends a line.
@@ -195,7 +198,7 @@ impl Journal {
     pub(crate) fn write(&self, entry: &Entry) {
         let mut line = serde_json::to_vec(entry).expect("entries are plain data");
         line.push(b'\n');
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner();
         inner.file.write_all(&line).expect("the history is written");
     }
 }

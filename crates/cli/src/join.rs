@@ -45,6 +45,7 @@ pub(crate) fn is_lost_session(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::OutcomeUnknown
+            | ErrorKind::NotRun
             | ErrorKind::RolledBack { .. }
             | ErrorKind::Refused(SessionRefusal::UnknownIncarnation)
     )

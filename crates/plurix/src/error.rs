@@ -25,6 +25,10 @@ pub enum ErrorKind {
     /// The program gave the transaction up with [`Transaction::abort`](crate::Transaction::abort).
     #[error("the transaction was aborted: {0}")]
     Aborted(Box<dyn std::error::Error + Send + Sync>),
+    /// The transaction has not happened: its station can do no more, for it has given up a commit of
+    /// which nobody here knows whether it happened.
+    #[error("the transaction was not run: its station can do no more; open another one")]
+    NotRun,
     /// A pointer is null.
     #[error("null pointer")]
     Null,
@@ -262,6 +266,7 @@ pub(crate) fn is_of_station(kind: &ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::OutcomeUnknown
+            | ErrorKind::NotRun
             | ErrorKind::RolledBack { .. }
             | ErrorKind::Refused(_)
             | ErrorKind::Connect(_)

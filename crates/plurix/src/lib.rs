@@ -60,6 +60,7 @@ mod heap;
 pub mod host;
 pub mod net;
 pub mod outbox;
+mod pipeline;
 pub mod plain;
 mod ptr;
 pub mod recovery;
@@ -72,6 +73,7 @@ pub use admin::{CheckpointStatus, StationStatus, Status, checkpoint, shutdown, s
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use heap::{HeapReport, Root, Usage};
+pub use pipeline::Commit;
 pub use plain::{Layout, Plain};
 pub use plurix_derive::plain;
 pub use plurix_memory::simd;

@@ -40,7 +40,7 @@ impl Station {
     /// there is not if the pages are not free, or not any more.
     pub(crate) fn scrub(&mut self, taken: Taken) -> Result<bool> {
         let mut any = false;
-        while self.transaction(|tx| Allocator::new(tx).scrub(taken))? {
+        while self.run(&mut |tx| Allocator::new(tx).scrub(taken))? {
             any = true;
         }
         Ok(any)

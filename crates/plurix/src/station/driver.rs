@@ -111,7 +111,7 @@ impl Driver {
             return Err(ErrorKind::Interrupted.into());
         }
         if self.abandoned {
-            return Err(ErrorKind::OutcomeUnknown.into());
+            return Err(ErrorKind::NotRun.into());
         }
         Ok(())
     }
@@ -120,6 +120,12 @@ impl Driver {
     /// this station may begin any more.
     pub(crate) fn abandon(&mut self, pages: &mut HeapMemory) {
         self.machine.give_up(pages);
+        self.abandoned = true;
+    }
+
+    /// As [`abandon`](Self::abandon), for everything that was submitted.
+    pub(crate) fn abandon_pipeline(&mut self, pages: &mut HeapMemory) {
+        self.machine.give_up_pipeline(pages);
         self.abandoned = true;
     }
 

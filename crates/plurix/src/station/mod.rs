@@ -19,6 +19,7 @@ use crate::activity::{Claim, Registry};
 use crate::error::{ErrorKind, Result};
 use crate::host::{Host, Service, System};
 use crate::net::Address;
+use crate::pipeline::Pipeline;
 use baton::{Baton, Flag};
 pub(crate) use driver::Driver;
 pub(crate) use options::HANDSHAKE_MAX;
@@ -37,6 +38,7 @@ pub struct Station {
     pub(crate) registry: Registry,
     /// An activity that this station has claimed, and neither brought to an end nor given back.
     pub(crate) claim: Option<Claim>,
+    pub(crate) pipeline: Pipeline,
     pub(crate) statistics: Statistics,
     /// State of the back-off's random numbers.
     pub(crate) dice: u64,
@@ -150,6 +152,7 @@ impl Station {
             shared,
             registry: Registry::default(),
             claim: None,
+            pipeline: Pipeline::default(),
             statistics: Statistics::default(),
             dice,
             reached: None,

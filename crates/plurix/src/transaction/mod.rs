@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::heap::Taken;
 use crate::station::Shared;
 use promises::Promises;
+pub(crate) use run::{Begun, Effects, Patience};
 use waiting::Wish;
 
 /// A running transaction. `&T` and `&mut T` lent by it are plain memory: the heap does not change
@@ -37,7 +38,7 @@ pub struct Transaction<'s> {
     /// Why it cannot succeed any more.
     poison: Cell<Option<Poison>>,
     misses: Cell<u64>,
-    on_commit: Vec<Box<dyn FnOnce()>>,
+    on_commit: Effects,
     /// The arena its allocations come from.
     pub(crate) arena: usize,
     pub(crate) incarnation: Incarnation,
@@ -49,13 +50,15 @@ pub struct Transaction<'s> {
     /// The limit of a wait is over.
     has_timed_out: bool,
     promises: Promises,
+    /// Others are in flight before it.
+    is_pipelined: bool,
 }
 
 /// Why a transaction must run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Poison {
     SnapshotTooOld,
-    /// The snapshot must be the newest, and is not.
+    /// The snapshot must be the newest, and is not, or not known to be.
     Stale,
     Lost,
     /// Waiting for a page failed for good; the next attempt to wait says why.
@@ -92,7 +95,7 @@ impl Transaction<'_> {
 
     /// Runs `effect` once this transaction is in the heap, at most once: if the process dies in
     /// between, it does not run.
-    pub fn on_commit(&mut self, effect: impl FnOnce() + 'static) {
+    pub fn on_commit(&mut self, effect: impl FnOnce() + Send + 'static) {
         self.on_commit.push(Box::new(effect));
     }
 

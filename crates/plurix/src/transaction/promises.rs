@@ -48,6 +48,10 @@ impl Transaction<'_> {
         if self.promises.is_latest {
             return Ok(());
         }
+        if self.is_pipelined {
+            // What is in flight before it has no place in the order yet.
+            return Err(self.poisoned(Poison::Stale));
+        }
         let mut driver = self.shared.driver();
         if driver.catch_up().is_err() {
             // The next attempt to wait says why.

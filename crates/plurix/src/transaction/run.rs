@@ -44,15 +44,41 @@ enum Attempt<R> {
 }
 
 /// What is settled when an attempt begins.
-pub(super) struct Begun {
+pub(crate) struct Begun {
     pub(super) arena: usize,
     pub(super) snapshot: CommitNumber,
     pub(super) id: CommitId,
 }
 
+/// A closure has run; its transaction has not ended.
+pub(crate) struct Executed<R> {
+    result: Result<R>,
+    poison: Option<Poison>,
+    pub(crate) on_commit: Effects,
+    promises: Promises,
+}
+
+/// What happens once a transaction has.
+pub(crate) type Effects = Vec<Box<dyn FnOnce() + Send>>;
+
+impl<R> Executed<R> {
+    /// What the closure has answered; `None` if the transaction must run again, or asks for what it
+    /// cannot have with others in flight.
+    pub(crate) fn answer(&self) -> Option<Result<&R, ()>> {
+        if self.poison.is_some() || self.promises.is_durable {
+            return None;
+        }
+        match &self.result {
+            Ok(value) => Some(Ok(value)),
+            Err(error) if matches!(error.kind(), ErrorKind::Restart) => None,
+            Err(_) => Some(Err(())),
+        }
+    }
+}
+
 /// What has gone wrong with the attempts so far.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     conflicts: u32,
     too_old: u32,
     fruitless_scrubs: u32,
@@ -94,10 +120,15 @@ impl Station {
         &mut self,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<R>,
     ) -> Result<R> {
+        self.empty_pipeline()?;
         self.run(&mut body)
     }
 
-    fn run<R>(&mut self, body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>) -> Result<R> {
+    /// Runs `body` to its end, with nothing in flight.
+    pub(crate) fn run<R>(
+        &mut self,
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
+    ) -> Result<R> {
         let mut patience = Patience::default();
         loop {
             match self.attempt(body, &mut patience)? {
@@ -118,46 +149,22 @@ impl Station {
         body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
         patience: &mut Patience,
     ) -> Result<Attempt<R>> {
-        let Begun {
-            arena,
-            snapshot,
-            id,
-        } = self.begin()?;
-        let mut rollback = Rollback(Some(self));
-        let station = rollback.station();
-        let mut tx = Transaction {
-            pages: &mut station.pages,
-            shared: &station.shared,
-            poison: Cell::new(None),
-            misses: Cell::new(0),
-            on_commit: Vec::new(),
-            arena,
-            incarnation: id.incarnation,
-            snapshot,
-            id,
-            zeroing_left: match patience.fruitless_scrubs {
-                FRUITLESS_SCRUBS_MAX.. => u64::MAX,
-                _ => OWN_BYTES_MAX,
-            },
-            has_timed_out: patience.waits.timed_out,
-            promises: patience.promises,
-        };
-        let result = body(&mut tx);
-        let (poison, misses) = (tx.poison.get(), tx.misses.get());
-        let on_commit = std::mem::take(&mut tx.on_commit);
-        let promises = tx.promises;
-        drop(tx);
+        let begun = self.begin()?;
+        let Executed {
+            result,
+            poison,
+            on_commit,
+            promises,
+        } = self.execute(begun, body, patience, false);
         patience.promises.is_latest = promises.is_latest;
-        let station = rollback.disarm();
-        station.statistics.misses += misses;
         let value = match (poison, result) {
             (None, Ok(value)) => value,
             (Some(Poison::Waits(wish)), _) => {
-                station.end_until_changed(&wish)?;
+                self.end_until_changed(&wish)?;
                 return Ok(Attempt::Waits(wish));
             }
             (poison, result) => {
-                station.shared.driver().machine.abort(&mut station.pages);
+                self.shared.driver().machine.abort(&mut self.pages);
                 return match (poison, result) {
                     (Some(Poison::SnapshotTooOld), _) => Ok(Attempt::SnapshotTooOld),
                     (Some(Poison::Unscrubbed(taken)), _) => Ok(Attempt::Unscrubbed(taken)),
@@ -171,7 +178,49 @@ impl Station {
                 };
             }
         };
-        station.commit(value, on_commit, promises)
+        self.commit(value, on_commit, promises)
+    }
+
+    /// Runs the closure, once. The transaction goes on.
+    pub(crate) fn execute<R>(
+        &mut self,
+        begun: Begun,
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
+        patience: &Patience,
+        is_pipelined: bool,
+    ) -> Executed<R> {
+        let mut rollback = Rollback(Some(self));
+        let station = rollback.station();
+        let mut tx = Transaction {
+            pages: &mut station.pages,
+            shared: &station.shared,
+            poison: Cell::new(None),
+            misses: Cell::new(0),
+            on_commit: Vec::new(),
+            arena: begun.arena,
+            incarnation: begun.id.incarnation,
+            snapshot: begun.snapshot,
+            id: begun.id,
+            zeroing_left: match patience.fruitless_scrubs {
+                FRUITLESS_SCRUBS_MAX.. => u64::MAX,
+                _ => OWN_BYTES_MAX,
+            },
+            has_timed_out: patience.waits.timed_out,
+            promises: patience.promises,
+            is_pipelined,
+        };
+        let result = body(&mut tx);
+        let (poison, misses) = (tx.poison.get(), tx.misses.get());
+        let on_commit = std::mem::take(&mut tx.on_commit);
+        let promises = tx.promises;
+        drop(tx);
+        rollback.disarm().statistics.misses += misses;
+        Executed {
+            result,
+            poison,
+            on_commit,
+            promises,
+        }
     }
 
     /// Brings memory to the newest snapshot and begins.
@@ -185,7 +234,7 @@ impl Station {
     fn commit<R>(
         &mut self,
         value: R,
-        on_commit: Vec<Box<dyn FnOnce()>>,
+        on_commit: Effects,
         promises: Promises,
     ) -> Result<Attempt<R>> {
         let changed = self.pages.has_writes();
@@ -303,14 +352,19 @@ impl Begun {
             let begun = driver.machine.begin(pages);
             begun.expect("an active station has a session");
         }
+        Ok(Self::of(driver))
+    }
+
+    /// A transaction has just begun.
+    pub(crate) fn of(driver: &Driver) -> Self {
         let machine = &driver.machine;
         let station = machine.station();
         let id = machine.next_commit();
-        Ok(Self {
+        Self {
             arena: station.expect("an active station has a number").0 as usize,
             snapshot: machine.snapshot(),
             id: id.expect("an active station lives"),
-        })
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use plurix_wire::canary::{self, Canary};
-use plurix_wire::message::{Commit, CommitRefusal, Page, PageLines};
+use plurix_wire::message::{Commit, Page, PageLines};
 use plurix_wire::{CommitNumber, CommitSequence, LineMask, PageNumber, WriteSet};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -176,16 +176,13 @@ impl Pipeline {
 
     /// The life in which all this was submitted has ended; `answer` tells what it still learnt.
     pub(super) fn end(&mut self, answer: impl Fn(CommitSequence) -> Option<Answer>) {
-        let mut refused = false;
         for submitted in &self.in_flight {
             let sequence = submitted.commit().sequence;
-            let outcome = match answer(sequence) {
-                _ if refused => Outcome::Refused(CommitRefusal::Behind),
-                Some(answer) => answer.into(),
-                None => Outcome::Unknown,
-            };
-            refused |= matches!(outcome, Outcome::Refused(_));
+            let outcome = answer(sequence).map_or(Outcome::Unknown, Outcome::from);
             self.settled.push_back((sequence, outcome));
+            if matches!(outcome, Outcome::Refused(_)) {
+                break; // And with it all behind it.
+            }
         }
         self.clear();
     }

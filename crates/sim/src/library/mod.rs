@@ -15,6 +15,7 @@ mod bank;
 mod churn;
 mod machine;
 mod outbox;
+mod pipeline;
 mod post;
 mod program;
 mod report;

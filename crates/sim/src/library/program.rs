@@ -10,7 +10,7 @@ use plurix_wire::PAGE_BYTES;
 
 use super::machine::Machine;
 use super::report::{Desk, Report, moment};
-use super::{activities, bank, churn, outbox, post};
+use super::{activities, bank, churn, outbox, pipeline, post};
 use crate::random::{Purpose, Random};
 use crate::world::Phase;
 
@@ -35,15 +35,18 @@ pub(crate) enum Kind {
     Outbox,
     /// Waits for letters, and for everybody in the end.
     Post,
+    /// Keeps many transactions in flight.
+    Pipeline,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Bank,
         Self::Churn,
         Self::Activities,
         Self::Outbox,
         Self::Post,
+        Self::Pipeline,
     ];
 }
 
@@ -132,6 +135,7 @@ pub(super) fn run(machine: Machine, start: Start) {
         Kind::Activities => Box::new(activities::Activities::new(&start)),
         Kind::Outbox => Box::new(outbox::Outbox),
         Kind::Post => Box::new(post::Post::new(&start)),
+        Kind::Pipeline => Box::new(pipeline::Pipeline::new(&start)),
     };
     let mut done = Done::default();
     let mut options = start.options;
@@ -194,6 +198,7 @@ fn live(
                 | ErrorKind::LogFull => {}
                 // This handle can do no more.
                 ErrorKind::RolledBack { .. }
+                | ErrorKind::NotRun
                 | ErrorKind::Refused(_)
                 | ErrorKind::Gone { .. }
                 | ErrorKind::Connect(_) => return,

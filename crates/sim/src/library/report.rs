@@ -117,6 +117,7 @@ fn is_before_commit(kind: &ErrorKind) -> bool {
             | ErrorKind::NoSuchRoot(_)
             | ErrorKind::SnapshotTooOld { .. }
             | ErrorKind::LogFull
+            | ErrorKind::NotRun
             | ErrorKind::Corrupt { .. }
             | ErrorKind::InvalidFree { .. }
     )
