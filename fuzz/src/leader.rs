@@ -295,6 +295,10 @@ impl World {
                 through: CommitNumber(input.near(self.history.logged)),
             },
             8 if input.rarely(4) => Request::Watch,
+            8 if input.rarely(4) => Request::Token {
+                attempt_us: input.below(2_000_000) as u32,
+            },
+            8 if input.rarely(4) => Request::ReturnToken,
             8 => Request::Latest,
             _ if input.rarely(8) => Request::Leave,
             _ => Request::Heartbeat,

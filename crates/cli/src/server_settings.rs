@@ -32,6 +32,9 @@ pub(crate) struct ServerSettings {
     /// Memory for older versions of what changed lately, for transactions that run long.
     #[arg(long, global = true, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
     history_bytes: u64,
+    /// How long others' commits wait for a transaction that lost against them again and again.
+    #[arg(long, global = true, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    token_max: Duration,
     /// How far a slow station may be behind before its changes are merged.
     #[arg(long, global = true, value_name = "SIZE", default_value = "4MiB", value_parser = parse_bytes)]
     backlog_bytes: u64,
@@ -164,6 +167,7 @@ impl ServerSettings {
         };
         options.heap_bytes = self.heap_bytes;
         options.history_bytes = usize::try_from(self.history_bytes)?;
+        options.token_max = self.token_max;
         options.backlog_bytes = usize::try_from(self.backlog_bytes)?;
         options.segment_bytes = self.segment_bytes;
         options.silence_max = self.silence;
@@ -223,6 +227,7 @@ impl ServerSettings {
             format!("--compress={}", name_of(self.compress)).into(),
             format!("--durability={durability}").into(),
             format!("--history-bytes={}", self.history_bytes).into(),
+            format!("--token-max={}us", self.token_max.as_micros()).into(),
             format!("--backlog-bytes={}", self.backlog_bytes).into(),
             format!("--segment-bytes={}", self.segment_bytes).into(),
             format!("--silence={}us", self.silence.as_micros()).into(),

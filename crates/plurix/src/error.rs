@@ -167,6 +167,17 @@ pub enum ErrorKind {
         /// How often it was tried.
         tries: u32,
     },
+    /// The transaction takes longer than others wait for it.
+    #[error(
+        "the transaction takes {milliseconds} ms, and others committed in between although it was its \
+         turn, {tries} times; shorten it, or raise the page server's --token-max"
+    )]
+    TooLong {
+        /// How long the last attempt took.
+        milliseconds: u64,
+        /// How often it had the token in vain.
+        tries: u32,
+    },
     /// A transaction waited for a change of what it had read, and none came in time.
     #[error("nothing that the transaction had read has changed within {seconds} s")]
     TimedOut {

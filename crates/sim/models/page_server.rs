@@ -325,7 +325,9 @@ fn newest_of(batch: &Batch) -> CommitNumber {
         Item::Delta(delta) => delta.number,
         Item::Page(page) => page.base.max(page.held_from),
         Item::Lines(lines) => lines.number,
-        Item::Refused { .. } | Item::Joined(_) | Item::Left(_) | Item::Latest => CommitNumber(0),
+        Item::Refused { .. } | Item::Joined(_) | Item::Left(_) | Item::Latest | Item::Token => {
+            CommitNumber(0)
+        }
     });
     told.max().unwrap_or(CommitNumber(0)).max(batch.through)
 }

@@ -46,6 +46,8 @@ impl Told for ToLeader {
             Request::Latest => return write!(f, "{life} latest?"),
             Request::Durable { through } => return write!(f, "{life} durable {through}?"),
             Request::Watch => return write!(f, "{life} watches"),
+            Request::Token { attempt_us } => return write!(f, "{life} token for {attempt_us} us?"),
+            Request::ReturnToken => return write!(f, "{life} returns the token"),
             Request::Heartbeat => return write!(f, "{life} alive"),
             Request::Leave => return write!(f, "{life} leave"),
         };
@@ -64,6 +66,7 @@ impl Told for ToLeader {
             Self::Request { request, .. } => match request {
                 Request::Commit(_) => Class::Commit,
                 Request::Fetch { .. } | Request::Drop { .. } | Request::Latest => Class::Page,
+                Request::Token { .. } | Request::ReturnToken => Class::Page,
                 Request::Heartbeat | Request::Durable { .. } | Request::Watch => Class::Beat,
                 Request::Leave => Class::Session,
             },
@@ -110,7 +113,7 @@ impl Told for ToStation {
         let has = |wanted: fn(&Item) -> bool| batch.items.iter().any(wanted);
         if has(|item| matches!(item, Item::Committed { .. } | Item::Refused { .. })) {
             Class::Commit
-        } else if has(|item| matches!(item, Item::Page(_) | Item::Latest)) {
+        } else if has(|item| matches!(item, Item::Page(_) | Item::Latest | Item::Token)) {
             Class::Page
         } else if batch.items.is_empty() {
             Class::Beat
@@ -229,6 +232,7 @@ fn tell_item(item: &Item, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Item::Page(page) => write!(f, "page {} {}..{}", page.page, page.base, page.held_from),
         Item::Lines(lines) => write!(f, "lines {} {:?}", lines.number, lines.writes),
         Item::Latest => f.write_str("latest"),
+        Item::Token => f.write_str("token"),
         Item::Joined(member) => write!(f, "joined {}", Life(member.incarnation)),
         Item::Left(incarnation) => write!(f, "left {}", Life(*incarnation)),
     }

@@ -100,6 +100,8 @@ canaries! {
     StaleLatest = "stale-latest", one in 2;
     /// A station that begins to wait for a change passes over those that are queued already.
     LoseWakeUp = "lose-wake-up", one in 1;
+    /// Commits of others do not wait for the holder of the token.
+    SkipToken = "skip-token", one in 1;
     /// A record of the log is believed although its checksum fails.
     IgnoreChecksum = "ignore-checksum", one in 1;
     /// An abort leaves a line as the transaction changed it.

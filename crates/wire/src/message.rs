@@ -175,6 +175,13 @@ pub enum Request {
     /// The station waits for a change of the pages that it holds: send the next one at once, alone
     /// if need be.
     Watch,
+    /// The station was refused too often: it wants the token, with which it commits before others.
+    Token {
+        /// How long its last attempt took, in microseconds.
+        attempt_us: u32,
+    },
+    /// The station needs the token no more, and has not committed with it.
+    ReturnToken,
     /// The station is alive.
     Heartbeat,
     /// The station ends in order.
@@ -365,6 +372,9 @@ pub enum Item {
     Lines(Box<Lines>),
     /// The answer to [`Request::Latest`].
     Latest,
+    /// The answer to [`Request::Token`]: from here on nobody else commits, until the station does, or
+    /// returns the token, or its lease is over.
+    Token,
     /// A member joined.
     Joined(Member),
     /// A member ended or was dropped; nothing of this incarnation follows.
@@ -426,6 +436,8 @@ impl Message for ToLeader {
                 | Request::Latest
                 | Request::Durable { .. }
                 | Request::Watch
+                | Request::Token { .. }
+                | Request::ReturnToken
                 | Request::Heartbeat
                 | Request::Leave => {}
             },
@@ -447,6 +459,8 @@ impl Message for ToLeader {
                 | Request::Latest
                 | Request::Durable { .. }
                 | Request::Watch
+                | Request::Token { .. }
+                | Request::ReturnToken
                 | Request::Heartbeat
                 | Request::Leave => Ok(()),
             },
@@ -483,6 +497,7 @@ impl Message for ToStation {
                 Item::Committed { .. }
                 | Item::Refused { .. }
                 | Item::Latest
+                | Item::Token
                 | Item::Joined(_)
                 | Item::Left(_) => {}
             }
@@ -510,6 +525,7 @@ impl Message for ToStation {
                 Item::Committed { .. }
                 | Item::Refused { .. }
                 | Item::Latest
+                | Item::Token
                 | Item::Joined(_)
                 | Item::Left(_) => {}
             }

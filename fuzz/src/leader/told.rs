@@ -129,7 +129,7 @@ impl History {
                         assert_eq!(told, image, "lines are those of their commit");
                     }
                 }
-                Item::Latest | Item::Joined(_) | Item::Left(_) => {}
+                Item::Latest | Item::Token | Item::Joined(_) | Item::Left(_) => {}
             }
         }
     }

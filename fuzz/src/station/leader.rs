@@ -106,6 +106,7 @@ impl Hostile {
                 number,
                 writes: input.writes(PAGES),
             })),
+            9 if input.rarely(4) => Item::Token,
             9 => Item::Latest,
             10 => Item::Joined(member(input)),
             _ => Item::Left(Incarnation(input.near(LIFE.0))),

@@ -291,6 +291,7 @@ fn settings(options: &ServerOptions, heap_bytes: u64) -> Settings {
     };
     let mut settings = Settings::new(heap_bytes, durability);
     settings.history_bytes_max = options.history_bytes;
+    settings.token_max = options.token_max.into_span();
     settings.backlog_bytes_max = options.backlog_bytes;
     settings.stations_max = options.stations_max;
     settings.silence_max = options.silence_max.into_span();

@@ -53,6 +53,9 @@ pub struct ServerOptions {
     pub heap_bytes: Option<u64>,
     /// Bytes of before- and after-images kept to serve older snapshots.
     pub history_bytes: usize,
+    /// Commits wait at most this long for a station that took the token, because others were faster
+    /// than its transaction again and again.
+    pub token_max: Duration,
     /// Bytes a slow station may be behind before its changes are merged.
     pub backlog_bytes: usize,
     /// Most stations at a time.
@@ -92,6 +95,7 @@ impl ServerOptions {
             durability: Durability::default(),
             heap_bytes: None,
             history_bytes: 64 << 20,
+            token_max: Duration::from_secs(1),
             backlog_bytes: 4 << 20,
             stations_max: 1024,
             silence_max: Duration::from_secs(2),

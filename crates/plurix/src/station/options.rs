@@ -34,6 +34,11 @@ pub struct Options {
     pub log_full_patience: Duration,
     /// A transaction whose snapshot was forgotten is tried again this often.
     pub snapshot_tries: u32,
+    /// After so many conflicts in a row a transaction asks for the token: then commits of others wait
+    /// until it has committed, for at most the page server's `--token-max`.
+    pub fair_after: u32,
+    /// A transaction that was refused with the token so often takes too long for it.
+    pub token_tries: u32,
     /// Most pages fetched ahead when pages are missed one after the other.
     pub read_ahead: u32,
     /// On one host, speaks with the page server through memory that both map, rather than over the
@@ -54,6 +59,8 @@ impl Default for Options {
             patience: Duration::from_secs(60),
             log_full_patience: Duration::from_secs(30),
             snapshot_tries: 16,
+            fair_after: 8,
+            token_tries: 4,
             read_ahead: 32,
             shared_memory: true,
             emulated_memory: false,

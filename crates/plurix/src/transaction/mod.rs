@@ -14,6 +14,7 @@
 //! ignored, and it runs again.
 
 mod access;
+mod fairness;
 mod promises;
 mod run;
 mod waiting;

@@ -8,6 +8,7 @@ use plurix_protocol::station::{Outcome, State};
 use plurix_wire::message::{COMMIT_BYTES_MAX, CommitRefusal};
 use plurix_wire::{CommitId, CommitNumber};
 
+use super::fairness::Fairness;
 use super::promises::Promises;
 use super::waiting::{Waits, Wish};
 use super::{Poison, Transaction};
@@ -83,6 +84,7 @@ pub(crate) struct Patience {
     too_old: u32,
     fruitless_scrubs: u32,
     log_full_since: Option<Instant>,
+    pub(super) fairness: Fairness,
     pub(super) waits: Waits,
     /// What the program has asked for in an attempt holds for those that follow.
     promises: Promises,
@@ -114,7 +116,8 @@ impl Station {
     ///
     /// # Errors
     /// What `body` answers; [`ErrorKind::OutcomeUnknown`], [`ErrorKind::TooLarge`],
-    /// [`ErrorKind::LogFull`], [`ErrorKind::SnapshotTooOld`], [`ErrorKind::TimedOut`]; or why the station can no longer be a
+    /// [`ErrorKind::LogFull`], [`ErrorKind::SnapshotTooOld`], [`ErrorKind::TimedOut`],
+    /// [`ErrorKind::TooLong`]; or why the station can no longer be a
     /// member.
     pub fn transaction<R>(
         &mut self,
@@ -131,7 +134,13 @@ impl Station {
     ) -> Result<R> {
         let mut patience = Patience::default();
         loop {
-            match self.attempt(body, &mut patience)? {
+            self.ask_to_be_next(&mut patience.fairness)?;
+            let attempt = self.attempt(body, &mut patience);
+            self.judge_attempt(
+                &mut patience.fairness,
+                matches!(attempt, Ok(Attempt::Conflict)),
+            )?;
+            match attempt? {
                 Attempt::Done(value) => return Ok(value),
                 Attempt::Waits(wish) => {
                     self.wait_until_changed(&mut patience.waits, wish)?;
@@ -288,6 +297,7 @@ impl Station {
     /// Waits as long as the failed attempt makes sensible, or does what it lacked.
     fn pause<R>(&mut self, patience: &mut Patience, failed: &Attempt<R>) -> Result<()> {
         let pause = match failed {
+            Attempt::Conflict if self.is_to_be_next(&patience.fairness) => Duration::ZERO,
             Attempt::Conflict => {
                 patience.conflicts += 1;
                 // The first repetition has the newest snapshot and mostly succeeds.

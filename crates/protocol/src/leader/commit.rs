@@ -32,6 +32,14 @@ impl Leader {
     /// Takes the commit request of a member; the answer is an item of its stream.
     pub(super) fn commit(&mut self, slot: Slot, commit: Commit) -> Result<(), Violation> {
         self.check(&commit)?;
+        match self.hold_back(slot, commit)? {
+            Some(commit) => self.decide(slot, commit),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides on a commit request whose turn it is.
+    pub(super) fn decide(&mut self, slot: Slot, commit: Commit) -> Result<(), Violation> {
         let limit = self.settings.outcomes_max;
         let outcomes = &mut self.members.get_mut(slot).outcomes;
         let sequence = commit.sequence;

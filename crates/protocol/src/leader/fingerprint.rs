@@ -38,6 +38,7 @@ impl Hash for Leader {
             recovery_lines,
             spare_images: _,
             lost_lines: _,
+            token,
             next_tick: _,
             started: _,
             counters: _,
@@ -51,7 +52,7 @@ impl Hash for Leader {
             list.iter().collect::<BTreeSet<_>>().hash(state);
         }
         lazy_due.is_some().hash(state);
-        (checkpointing, recovery_lines).hash(state);
+        (checkpointing, recovery_lines, token).hash(state);
     }
 }
 

@@ -41,6 +41,7 @@ mod spare_images;
 mod stale;
 mod state;
 mod stream;
+mod token;
 mod watch;
 
 use std::collections::VecDeque;
@@ -67,6 +68,7 @@ use spare_images::SpareImages;
 use stale::Heap;
 pub use state::StateError;
 use stream::Sender;
+use token::Token;
 
 /// What happens to a leader.
 #[derive(Debug)]
@@ -189,6 +191,7 @@ pub struct Leader {
     recovery_lines: RecoveryLines,
     spare_images: SpareImages,
     lost_lines: LostLines,
+    token: Token,
     next_tick: Time,
     started: Time,
     counters: Counters,
@@ -244,6 +247,7 @@ impl Leader {
             recovery_lines: RecoveryLines::default(),
             spare_images: SpareImages::default(),
             lost_lines: LostLines::default(),
+            token: Token::default(),
             next_tick: Time(0),
             started: Time(0),
             counters: Counters::default(),
@@ -254,6 +258,10 @@ impl Leader {
 
     /// Takes one event.
     pub fn handle(&mut self, now: Time, event: Event) {
+        if self.token.expire(now) {
+            // What waited came before this event.
+            self.pass_token(now);
+        }
         match event {
             Event::Message {
                 connection,
@@ -267,6 +275,7 @@ impl Leader {
             Event::Checkpointed => self.checkpointed(now),
             Event::CheckpointFailed { why } => self.checkpoint_failed(now, &why),
         }
+        self.pass_token(now);
         self.relieve(now);
     }
 
@@ -278,7 +287,7 @@ impl Leader {
     /// When [`Event::Tick`] is due, or [`flushable`](Self::flushable) should be asked again.
     #[must_use]
     pub fn next_timeout(&self) -> Time {
-        let due = [self.lazy_due, self.checkpoint_due()];
+        let due = [self.lazy_due, self.checkpoint_due(), self.token.due()];
         due.into_iter().flatten().fold(self.next_tick, Time::min)
     }
 

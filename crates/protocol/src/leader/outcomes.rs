@@ -53,9 +53,7 @@ impl Outcomes {
             acknowledged,
             ..
         } = *commit;
-        if acknowledged >= sequence || sequence <= self.acknowledged {
-            return Err(Violation::SequenceOutOfWindow);
-        }
+        self.check(sequence, acknowledged)?;
         self.acknowledge(acknowledged);
         if sequence > self.newest {
             return if self.window.len() < limit {
@@ -79,6 +77,25 @@ impl Outcomes {
         // Mostly it is asked for the newest.
         let mut known = self.window.iter().rev();
         known.find_map(|(known, outcome)| (*known == sequence).then_some(*outcome))
+    }
+
+    /// Whether a station may say this at all.
+    pub(crate) fn check(
+        &self,
+        sequence: CommitSequence,
+        acknowledged: CommitSequence,
+    ) -> Result<(), Violation> {
+        if acknowledged >= sequence || sequence <= self.acknowledged {
+            return Err(Violation::SequenceOutOfWindow);
+        }
+        Ok(())
+    }
+
+    /// Whether a request may wait beside `waiting` others of its station.
+    pub(crate) fn has_room(&self, commit: &Commit, waiting: usize, limit: usize) -> bool {
+        let kept = self.window.iter().map(|(sequence, _)| *sequence);
+        let kept = kept.filter(|sequence| *sequence > commit.acknowledged);
+        commit.sequence <= self.newest || kept.count() + waiting < limit
     }
 
     /// How many outcomes there are.

@@ -15,7 +15,7 @@ use super::members::{Link, MemberState, Turn};
 use super::pages::Slot;
 use super::stream::Stream;
 use super::{Command, Leader};
-use crate::{ConnectionId, Time};
+use crate::{ConnectionId, Span, Time};
 
 impl Leader {
     pub(super) fn message(&mut self, now: Time, connection: ConnectionId, message: ToLeader) {
@@ -68,6 +68,14 @@ impl Leader {
                 self.make_urgent(slot);
             }),
             Request::Durable { through } => self.ask_durable(slot, through),
+            Request::Token { attempt_us } => {
+                self.ask_token(slot, Span::from_micros(attempt_us.into()));
+                Ok(())
+            }
+            Request::ReturnToken => {
+                self.token.return_from(slot);
+                Ok(())
+            }
             Request::Watch => {
                 self.watch(slot);
                 Ok(())
@@ -187,6 +195,7 @@ impl Leader {
         if let Some(old) = old.filter(|old| *old != connection) {
             self.commands.push_back(Command::Close { connection: old });
         }
+        self.token.forget(slot);
         let state = self.members.get_mut(slot);
         state.stream = Stream::new(resume.through, stale);
         state.said = now;
@@ -245,6 +254,7 @@ impl Leader {
         self.generation = Generation(self.generation.0 + 1);
         self.cuts.push((self.generation, self.number));
         self.append(Body::Generation);
+        self.token.clear();
         for slot in self.members.slots() {
             if let Some(connection) = self.members.get(slot).connection() {
                 self.commands.push_back(Command::Close { connection });
@@ -368,6 +378,7 @@ impl Leader {
 
     /// Ends an incarnation; everybody else is told, in order.
     pub(super) fn drop_member(&mut self, slot: Slot) {
+        self.token.forget(slot);
         self.release_all(slot);
         let member = self.members.get(slot).member;
         if !canary::strikes(Canary::KeepDeadLife) {
@@ -400,6 +411,7 @@ impl Leader {
         if died {
             self.drop_member(slot);
         } else {
+            self.token.forget(slot);
             self.members.relink(slot, Link::Lost { since: now });
         }
         self.schedule(now);
@@ -428,6 +440,7 @@ impl Leader {
 
     fn shutdown(&mut self, connection: ConnectionId) {
         self.stopping = true;
+        self.token.clear();
         for slot in self.members.slots() {
             if let Some(member) = self.members.get(slot).connection() {
                 self.refuse(member, SessionRefusal::ShuttingDown);
@@ -441,7 +454,7 @@ impl Leader {
     }
 
     /// Sees to it that what nobody waits for is sent soon.
-    fn schedule(&mut self, now: Time) {
+    pub(super) fn schedule(&mut self, now: Time) {
         if !self.lazy.is_empty() && self.lazy_due.is_none() {
             self.lazy_due = Some(now + self.settings.stream_delay);
         }

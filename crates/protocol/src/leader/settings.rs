@@ -38,6 +38,10 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Outcomes kept for one station.
     pub outcomes_max: usize,
+    /// Commits of others wait for the holder of the token at most this long.
+    pub token_max: Span,
+    /// Bytes of commits that may wait for it; beyond, its lease is over.
+    pub token_bytes_max: usize,
     /// A station silent for longer is dropped.
     pub silence_max: Span,
     /// A station whose connection was lost, without proof that it died, may resume this long.
@@ -68,6 +72,8 @@ impl Settings {
             answer_bytes_max: 64 << 20,
             batch_bytes: 64 << 10,
             outcomes_max: 64,
+            token_max: Span::from_millis(1_000),
+            token_bytes_max: 64 << 20,
             silence_max: Span::from_millis(2_000),
             resume_max: Span::from_millis(2_000),
             heartbeat: Span::from_millis(100),

@@ -268,6 +268,7 @@ fn cost(item: &Item) -> usize {
             Item::Committed { .. }
             | Item::Refused { .. }
             | Item::Latest
+            | Item::Token
             | Item::Joined(_)
             | Item::Left(_) => 0,
         }

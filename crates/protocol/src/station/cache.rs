@@ -224,6 +224,8 @@ impl Cache {
                     self.latest.arrived += 1;
                     continue;
                 }
+                // The session looks at it.
+                Item::Token => continue,
                 Item::Joined(member) => Entry::Joined(member),
                 Item::Left(incarnation) => Entry::Left(incarnation),
             };
@@ -576,6 +578,7 @@ fn bytes_of(item: &Item) -> usize {
         Item::Committed { .. }
         | Item::Refused { .. }
         | Item::Latest
+        | Item::Token
         | Item::Joined(_)
         | Item::Left(_) => 0,
     }

@@ -28,6 +28,7 @@ impl Hash for Station {
             durable,
             durable_in,
             awaits_durable,
+            token,
             heard: _,
             said: _,
             heartbeat: _,
@@ -36,6 +37,6 @@ impl Hash for Station {
         (transaction, pipeline).hash(state);
         awaited.iter().collect::<BTreeSet<_>>().hash(state);
         (seen, heap_bytes, last_miss, ahead).hash(state);
-        (durable, durable_in, awaits_durable).hash(state);
+        (durable, durable_in, awaits_durable, token).hash(state);
     }
 }

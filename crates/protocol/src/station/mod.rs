@@ -29,6 +29,7 @@ mod overlay;
 mod pages;
 mod pipeline;
 mod session;
+mod token;
 
 use std::collections::BTreeMap;
 
@@ -49,6 +50,7 @@ use outbox::{Outbox, Submitted};
 pub use pages::{Install, Pages};
 use pipeline::Pipeline;
 pub use session::StreamError;
+use token::Token;
 
 /// Wishes and bounds of a station.
 #[derive(Debug, Clone)]
@@ -159,6 +161,7 @@ pub struct Station {
     durable_in: Generation,
     /// The leader is asked about this one, in this session or the next.
     awaits_durable: Option<CommitNumber>,
+    token: Token,
     heard: Time,
     said: Time,
     /// Something is to be said this often in this session.
@@ -218,6 +221,7 @@ impl Station {
             durable: CommitNumber(0),
             durable_in: Generation(0),
             awaits_durable: None,
+            token: Token::default(),
             heard: Time(0),
             said: Time(0),
         }
@@ -382,6 +386,7 @@ impl Station {
         match self.transaction {
             Transaction::Doomed => {}
             Transaction::Running => {
+                self.token.spent();
                 let mut snapshot = self.cache.snapshot();
                 if canary::strikes(Canary::EarlySnapshot) {
                     snapshot = self.cache.through();

@@ -74,6 +74,7 @@ impl Station {
         }
         self.out.clear();
         self.awaited.clear();
+        self.token = Default::default();
     }
 
     /// The refusal that ended the session has passed: it may be opened once more.
@@ -270,6 +271,7 @@ impl Station {
         }
         (session.stream, session.through) = (batch.sequence, batch.through);
         self.hear_durable(&batch);
+        self.token.hear(&batch);
         for item in &batch.items {
             if let Item::Page(page) = item {
                 self.awaited.remove(&page.page);

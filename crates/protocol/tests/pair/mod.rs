@@ -131,6 +131,14 @@ impl Pair {
         self.run();
     }
 
+    /// The leader hears of the end of a station's connection.
+    pub(crate) fn close(&mut self, index: usize, died: bool) {
+        self.stations[index].disconnected();
+        let connection = self.connections[index];
+        self.leader
+            .handle(self.now, Event::Closed { connection, died });
+    }
+
     /// Carries messages both ways until nothing is left to say.
     pub(crate) fn run(&mut self) {
         loop {

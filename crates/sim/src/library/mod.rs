@@ -13,6 +13,7 @@
 mod activities;
 mod bank;
 mod churn;
+mod fair;
 mod machine;
 mod outbox;
 mod pipeline;
@@ -142,6 +143,7 @@ impl World {
         options.freshness = std::time::Duration::from_micros(chance.pick(&[0, 100, 20_000]));
         options.patience = std::time::Duration::from_millis(chance.pick(&[500, 60_000]));
         options.log_full_patience = std::time::Duration::from_millis(chance.pick(&[50, 30_000]));
+        options.fair_after = chance.pick(&[0, 1, 3, 8]);
         options.read_ahead = self.plan.station.read_ahead;
         options.emulated_memory = true;
         options
@@ -355,7 +357,9 @@ impl World {
                 library.asked.get_or_insert(answered_before);
             }
             Report::HasLatest(at, id) => {
-                let is_same = at == library.attempt.at || library.attempt.reads.is_empty();
+                // A generation that lost nothing of what this station knows goes on with its numbers.
+                let is_same = at.number == library.attempt.at.number;
+                let is_same = is_same || library.attempt.reads.is_empty();
                 demand!(is_same, ORACLE, "the snapshot moved to {at} beneath a read");
                 library.sight.began(Incarnation(0), at)?;
                 let asked = library.asked.unwrap_or(at);

@@ -10,7 +10,7 @@ use plurix_wire::PAGE_BYTES;
 
 use super::machine::Machine;
 use super::report::{Desk, Report, moment};
-use super::{activities, bank, churn, outbox, pipeline, post};
+use super::{activities, bank, churn, fair, outbox, pipeline, post};
 use crate::random::{Purpose, Random};
 use crate::world::Phase;
 
@@ -37,16 +37,19 @@ pub(crate) enum Kind {
     Post,
     /// Keeps many transactions in flight.
     Pipeline,
+    /// A long transaction among short ones, which must get done.
+    Fair,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Bank,
         Self::Churn,
         Self::Activities,
         Self::Outbox,
         Self::Post,
         Self::Pipeline,
+        Self::Fair,
     ];
 }
 
@@ -134,6 +137,7 @@ pub(super) fn run(machine: Machine, start: Start) {
         Kind::Churn => Box::new(churn::Churn::new(start.index)),
         Kind::Activities => Box::new(activities::Activities::new(&start)),
         Kind::Outbox => Box::new(outbox::Outbox),
+        Kind::Fair => Box::new(fair::Fair::new(&start)),
         Kind::Post => Box::new(post::Post::new(&start)),
         Kind::Pipeline => Box::new(pipeline::Pipeline::new(&start)),
     };
@@ -194,6 +198,7 @@ fn live(
                 | ErrorKind::NotDelivered { .. }
                 | ErrorKind::OutcomeUnknown
                 | ErrorKind::SnapshotTooOld { .. }
+                | ErrorKind::TooLong { .. }
                 | ErrorKind::OutOfMemory { .. }
                 | ErrorKind::LogFull => {}
                 // This handle can do no more.

@@ -116,6 +116,7 @@ fn is_before_commit(kind: &ErrorKind) -> bool {
             | ErrorKind::OutOfMemory { .. }
             | ErrorKind::NoSuchRoot(_)
             | ErrorKind::SnapshotTooOld { .. }
+            | ErrorKind::TooLong { .. }
             | ErrorKind::LogFull
             | ErrorKind::NotRun
             | ErrorKind::Corrupt { .. }

@@ -522,7 +522,11 @@ impl World {
                 Item::Delta(delta) => delta.number,
                 Item::Page(page) => page.base.max(page.held_from),
                 Item::Lines(lines) => lines.number,
-                Item::Refused { .. } | Item::Joined(_) | Item::Left(_) | Item::Latest => continue,
+                Item::Refused { .. }
+                | Item::Joined(_)
+                | Item::Left(_)
+                | Item::Latest
+                | Item::Token => continue,
             };
             demand!(
                 told <= batch.through,

@@ -46,6 +46,7 @@ fn every_byte_string_comes_back_to_its_place() {
         Item::Delta(delta(1)),
         page(2, Content::Zero, vec![delta(3)]),
         Item::Latest,
+        Item::Token,
         page(
             4,
             Content::Bytes(vec![4; 4096].into()),
