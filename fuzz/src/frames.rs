@@ -2,12 +2,14 @@
 //! message that was decoded is encoded to bytes that mean the same.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use bytes::Bytes;
 use plurix_wire::frame::{self, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES, Message};
 use plurix_wire::handshake::{
     ClientHello, ClientProof, Greeting, MAGIC, Rejection, ServerFrame, VERSION,
 };
+use plurix_wire::message::insight::{Conflicts, Insight, LineConflicts, Question, StationNumbers};
 use plurix_wire::message::peer::{
     Acknowledgement, Arrive, Changes, Cut, Home, Introduction, Pages, Release, ToPeer, Written,
 };
@@ -232,6 +234,18 @@ pub(crate) fn to_leader_seeds() -> Seeds {
         ("return-token", request(Request::ReturnToken)),
         ("heartbeat", request(Request::Heartbeat)),
         ("leave", request(Request::Leave)),
+        ("numbers", request(Request::Numbers(Box::new(numbers())))),
+        (
+            "conflicts",
+            ToLeader::Ask(Question::Conflicts {
+                limit: 20,
+                reset: false,
+            }),
+        ),
+        (
+            "pages",
+            ToLeader::Ask(Question::Pages(vec![PageRun::new(PageNumber(3), 2)])),
+        ),
         ("status", ToLeader::Status),
         ("shutdown", ToLeader::Shutdown),
         ("checkpoint", ToLeader::Checkpoint),
@@ -306,7 +320,10 @@ pub(crate) fn to_station_seeds() -> Seeds {
             ToStation::Status(Box::new(Status {
                 cluster: "05".repeat(16),
                 durability: "memory".to_owned(),
-                stations: vec![StationStatus::default()],
+                stations: vec![StationStatus {
+                    numbers: Some(Box::new(numbers())),
+                    ..StationStatus::default()
+                }],
                 ..Status::default()
             })),
         ),
@@ -316,7 +333,28 @@ pub(crate) fn to_station_seeds() -> Seeds {
             "not-checkpointed",
             ToStation::Checkpointed(Err("no room".to_owned())),
         ),
+        (
+            "conflicts",
+            ToStation::Insight(Box::new(Insight::Conflicts(Conflicts {
+                lines: vec![LineConflicts {
+                    stations: vec![Default::default(); 2],
+                    ..LineConflicts::default()
+                }],
+                ..Conflicts::default()
+            }))),
+        ),
+        (
+            "pages",
+            ToStation::Insight(Box::new(Insight::Pages(vec![Default::default()]))),
+        ),
     ])
+}
+
+/// What a station tells of itself.
+fn numbers() -> StationNumbers {
+    let mut numbers = StationNumbers::default();
+    numbers.commit_latency.record(Duration::from_micros(7));
+    numbers
 }
 
 /// A batch with an item of each kind.

@@ -301,6 +301,7 @@ impl World {
             8 if input.rarely(4) => Request::ReturnToken,
             8 => Request::Latest,
             _ if input.rarely(8) => Request::Leave,
+            _ if input.rarely(8) => Request::Numbers(Box::default()),
             _ => Request::Heartbeat,
         };
         ToLeader::Request {
@@ -459,7 +460,8 @@ impl World {
             ToStation::Refused(_)
             | ToStation::Status(_)
             | ToStation::Stopping
-            | ToStation::Checkpointed(_) => {}
+            | ToStation::Checkpointed(_)
+            | ToStation::Insight(_) => {}
             ToStation::RecoveryLine(answer) => self.hear_of_line(answer),
         }
     }

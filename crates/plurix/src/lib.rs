@@ -69,10 +69,13 @@ mod station;
 pub mod team;
 mod transaction;
 
-pub use admin::{CheckpointStatus, StationStatus, Status, checkpoint, shutdown, status};
+pub use admin::{
+    CheckpointStatus, Conflicts, Latencies, LineConflicts, LineStation, Percentiles, RunInsight,
+    StationNumbers, StationStatus, Status, checkpoint, conflicts, page_holders, shutdown, status,
+};
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::{Error, ErrorKind, Result};
-pub use heap::{HeapReport, Root, Usage};
+pub use heap::{HeapReport, PageBlock, PageUse, Place, Root, Usage};
 pub use pipeline::Commit;
 pub use plain::{Layout, Plain};
 pub use plurix_derive::plain;
@@ -80,7 +83,8 @@ pub use plurix_memory::simd;
 pub use ptr::{Pointee, Ptr};
 pub use server::{
     Checkpoint, CheckpointId, CheckpointOptions, CheckpointStrategy, Compression, Durability,
-    Notice, PageServer, PassedOver, RestorePoint, ServerError, ServerOptions, Started, Stop,
+    Monitor, Notice, PageServer, PassedOver, RestorePoint, ServerError, ServerOptions, Started,
+    Stop,
 };
 pub use station::{Interrupt, Options, Station, Statistics};
 pub use transaction::Transaction;

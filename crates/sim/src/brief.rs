@@ -50,6 +50,7 @@ impl Told for ToLeader {
             Request::ReturnToken => return write!(f, "{life} returns the token"),
             Request::Heartbeat => return write!(f, "{life} alive"),
             Request::Leave => return write!(f, "{life} leave"),
+            Request::Numbers(_) => return write!(f, "{life} numbers"),
         };
         let (sequence, snapshot) = (commit.sequence, commit.snapshot);
         write!(f, "commit {life}{sequence} at {generation}{snapshot} reads")?;
@@ -62,12 +63,15 @@ impl Told for ToLeader {
     fn class(&self) -> Class {
         match self {
             Self::Join(_) | Self::Resume(_) => Class::Session,
-            Self::Status | Self::Shutdown | Self::Checkpoint => Class::Session,
+            Self::Status | Self::Shutdown | Self::Checkpoint | Self::Ask(_) => Class::Session,
             Self::Request { request, .. } => match request {
                 Request::Commit(_) => Class::Commit,
                 Request::Fetch { .. } | Request::Drop { .. } | Request::Latest => Class::Page,
                 Request::Token { .. } | Request::ReturnToken => Class::Page,
-                Request::Heartbeat | Request::Durable { .. } | Request::Watch => Class::Beat,
+                Request::Heartbeat
+                | Request::Durable { .. }
+                | Request::Watch
+                | Request::Numbers(_) => Class::Beat,
                 Request::Leave => Class::Session,
             },
             Self::RecoveryLine { .. } => Class::Page,
@@ -92,7 +96,11 @@ impl Told for ToStation {
             Self::RecoveryLine(LineAnswer::Pages(pages)) => {
                 return write!(f, "pages of a line {}", Runs(&[pages.run]));
             }
-            Self::Status(_) | Self::Stopping | Self::Checkpointed(_) | Self::RecoveryLine(_) => {
+            Self::Status(_)
+            | Self::Stopping
+            | Self::Checkpointed(_)
+            | Self::RecoveryLine(_)
+            | Self::Insight(_) => {
                 return write!(f, "{self:?}");
             }
         };

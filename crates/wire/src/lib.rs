@@ -22,6 +22,7 @@ pub mod diff;
 pub mod frame;
 pub mod handshake;
 pub mod ids;
+pub mod latencies;
 pub mod message;
 pub mod record;
 pub mod redo;

@@ -3,6 +3,7 @@
 //! Every message from a station carries its incarnation and generation, every message from the
 //! leader its term and generation: the receiver ignores what comes from an earlier life.
 
+pub mod insight;
 pub mod peer;
 pub mod recovery_line;
 mod status;
@@ -19,6 +20,7 @@ use crate::ids::{
     StreamSequence, Term,
 };
 use crate::write_set::WriteSet;
+use insight::{Insight, Question, StationNumbers};
 use recovery_line::{LineAnswer, LineRequest};
 pub use status::{CheckpointStatus, StationStatus, Status};
 
@@ -58,6 +60,8 @@ pub enum ToLeader {
         /// What it wants.
         request: LineRequest,
     },
+    /// Asks about the heap, for people; needs no session.
+    Ask(Question),
 }
 
 /// What a new incarnation tells of itself.
@@ -186,6 +190,8 @@ pub enum Request {
     Heartbeat,
     /// The station ends in order.
     Leave,
+    /// What only the station knows of itself; nothing is answered.
+    Numbers(Box<StationNumbers>),
 }
 
 /// One transaction, ready to be ordered.
@@ -234,6 +240,8 @@ pub enum ToStation {
     Checkpointed(Result<Box<CheckpointStatus>, String>),
     /// What a [`ToLeader::RecoveryLine`] leads to.
     RecoveryLine(LineAnswer),
+    /// The answer to [`ToLeader::Ask`].
+    Insight(Box<Insight>),
 }
 
 /// The beginning of a session, also after a resume.
@@ -439,14 +447,20 @@ impl Message for ToLeader {
                 | Request::Token { .. }
                 | Request::ReturnToken
                 | Request::Heartbeat
-                | Request::Leave => {}
+                | Request::Leave
+                | Request::Numbers(_) => {}
             },
             Self::RecoveryLine { request, .. } => {
                 if let LineRequest::Pages(pages) = request {
                     lend(&pages.bytes);
                 }
             }
-            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {}
+            Self::Join(_)
+            | Self::Resume(_)
+            | Self::Status
+            | Self::Shutdown
+            | Self::Checkpoint
+            | Self::Ask(_) => {}
         }
     }
 
@@ -462,15 +476,19 @@ impl Message for ToLeader {
                 | Request::Token { .. }
                 | Request::ReturnToken
                 | Request::Heartbeat
-                | Request::Leave => Ok(()),
+                | Request::Leave
+                | Request::Numbers(_) => Ok(()),
             },
             Self::RecoveryLine { request, .. } => match request {
                 LineRequest::Pages(pages) => pages.attach(take()?),
                 _ => Ok(()),
             },
-            Self::Join(_) | Self::Resume(_) | Self::Status | Self::Shutdown | Self::Checkpoint => {
-                Ok(())
-            }
+            Self::Join(_)
+            | Self::Resume(_)
+            | Self::Status
+            | Self::Shutdown
+            | Self::Checkpoint
+            | Self::Ask(_) => Ok(()),
         }
     }
 }

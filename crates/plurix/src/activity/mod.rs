@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+mod list;
 mod queue;
 mod run;
 mod spawned;
@@ -55,6 +56,7 @@ use crate::error::Result;
 use crate::plain::{Layout, Plain};
 use crate::ptr::Ptr;
 use crate::station::Station;
+pub use list::{Listed, ListedState};
 use queue::Node;
 pub use spawned::Spawned;
 

@@ -21,6 +21,10 @@ const CLAIMS_MAX: u64 = 64;
 /// Bytes kept of the reason of a failure.
 const REASON_BYTES: usize = 160;
 const LINE: u64 = 64;
+/// Stripes are a power of two, so that what lies above them in a number does not name another one.
+const SINCE_SHIFT: u32 = 16;
+
+const _: () = assert!(STRIPES.is_power_of_two() && STRIPES <= 1 << SINCE_SHIFT);
 
 #[plain]
 pub(super) struct Pending {
@@ -47,8 +51,8 @@ pub(super) struct Finished {
 #[plain]
 pub(super) struct Failure {
     next: Ptr<Failure>,
-    name: [u8; NAME_BYTES_MAX],
-    why: [u8; REASON_BYTES],
+    pub(super) name: [u8; NAME_BYTES_MAX],
+    pub(super) why: [u8; REASON_BYTES],
 }
 
 /// One activity.
@@ -58,13 +62,49 @@ pub(super) struct Node {
     previous: Ptr<Node>,
     /// Who runs it; zero while it is pending.
     incarnation: u64,
-    /// In whose stripe it is claimed.
+    /// In whose stripe it is claimed, and from bit [`SINCE_SHIFT`] on at which commit it was.
     stripe: u64,
     claims: u64,
     pub(super) fingerprint: u64,
     pub(super) argument: Ptr<[u8]>,
     pub(super) result: u64,
     pub(super) name: [u8; NAME_BYTES_MAX],
+}
+
+impl Node {
+    pub(super) fn next(&self) -> Ptr<Self> {
+        self.next
+    }
+
+    pub(super) fn claims(&self) -> u64 {
+        self.claims
+    }
+
+    /// Who runs it, and at which commit that began.
+    pub(super) fn claimer(&self) -> Option<(u64, u64)> {
+        (self.incarnation != 0).then_some((self.incarnation, self.stripe >> SINCE_SHIFT))
+    }
+}
+
+impl Failure {
+    pub(super) fn next(&self) -> Ptr<Self> {
+        self.next
+    }
+}
+
+/// How many stripes there are.
+pub(super) fn stripes() -> usize {
+    STRIPES
+}
+
+/// The first pending and the first claimed activity of a stripe.
+pub(super) fn heads(tx: &Transaction<'_>, index: usize) -> Result<[Ptr<Node>; 2]> {
+    Ok([tx.get(pending(index))?.head, tx.get(claimed(index))?.head])
+}
+
+/// The newest failure of a stripe.
+pub(super) fn first_failure(tx: &Transaction<'_>, index: usize) -> Result<Ptr<Failure>> {
+    Ok(tx.get(finished(index))?.failure)
 }
 
 fn stripe(index: usize) -> u64 {
@@ -214,6 +254,7 @@ pub(super) fn claim(tx: &mut Transaction<'_>, index: usize) -> Result<Option<(Cl
         list.tail = Ptr::null();
     }
     let (own, incarnation) = (tx.arena % STRIPES, tx.incarnation);
+    let since = tx.snapshot().0 << SINCE_SHIFT;
     let list = tx.get_mut(claimed(own))?;
     let next = std::mem::replace(&mut list.head, head);
     list.count += 1;
@@ -222,7 +263,7 @@ pub(super) fn claim(tx: &mut Transaction<'_>, index: usize) -> Result<Option<(Cl
     }
     let node = tx.get_mut(head)?;
     (node.next, node.previous) = (next, Ptr::null());
-    (node.incarnation, node.stripe) = (incarnation.0, own as u64);
+    (node.incarnation, node.stripe) = (incarnation.0, own as u64 | since);
     node.claims += 1;
     Ok(Some((
         Claim {

@@ -47,6 +47,8 @@ pub struct Root {
     pub offset: u64,
     /// Its length, in bytes.
     pub bytes: u64,
+    /// Tells the layout of its type from others.
+    pub fingerprint: u64,
 }
 
 impl Transaction<'_> {
@@ -189,12 +191,32 @@ pub(crate) fn list(tx: &Transaction<'_>) -> Result<Vec<Root>> {
                 name: name.to_owned(),
                 offset,
                 bytes: entry.bytes,
+                fingerprint: entry.fingerprint,
             });
             next = entry.next;
         }
     }
     roots.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(roots)
+}
+
+/// The name of the root whose entry in the directory holds byte `offset`, if one does.
+pub(super) fn entry_of(tx: &Transaction<'_>, offset: u64) -> Result<Option<String>> {
+    for index in 0..BUCKETS {
+        let mut next = *tx.get(bucket(index))?;
+        for _ in 0..CHAIN_MAX {
+            if next.is_null() {
+                break;
+            }
+            let entry = read(tx, next)?;
+            let bytes = next.offset()..next.offset() + size_of::<Entry>() as u64;
+            if bytes.contains(&offset) {
+                return Ok(Some(entry.name()?.to_owned()));
+            }
+            next = entry.next;
+        }
+    }
+    Ok(None)
 }
 
 fn read<'a>(tx: &'a Transaction<'_>, link: Link) -> Result<&'a Entry> {

@@ -58,6 +58,14 @@ pub(crate) struct Connection {
     sent: usize,
     /// The longest frame accepted.
     frame_max: usize,
+    traffic: Traffic,
+}
+
+/// Bytes that went through a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
 }
 
 impl Connection {
@@ -70,6 +78,7 @@ impl Connection {
             output: Vec::new(),
             sent: 0,
             frame_max,
+            traffic: Traffic::default(),
         })
     }
 
@@ -82,6 +91,16 @@ impl Connection {
     /// From here on the peer is trusted with frames of up to `frame_max` bytes.
     pub(crate) fn set_frame_max(&mut self, frame_max: usize) {
         self.frame_max = frame_max;
+    }
+
+    /// How bytes get to the peer, in a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.transport.kind()
+    }
+
+    /// What went through it so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// Whether what is said goes through memory that both sides share.
@@ -166,6 +185,7 @@ impl Connection {
         self.make_room()?;
         let count = read(&mut self.transport, &mut self.input[self.filled.end..])?;
         self.filled.end += count;
+        self.traffic.received += count as u64;
         Ok(count > 0)
     }
 
@@ -252,6 +272,7 @@ impl Connection {
             let mut slices = &mut slices[..count];
             let sent = self.transport.send(slices);
             let count = sent.as_ref().map_or(0, |count| count.unwrap_or(0));
+            self.traffic.sent += count as u64;
             IoSlice::advance_slices(&mut slices, count);
             // The message does not stay; what the socket has not taken of it is kept here.
             if slices.is_empty() {
@@ -271,7 +292,10 @@ impl Connection {
         while self.sent < self.output.len() {
             let rest = IoSlice::new(&self.output[self.sent..]);
             match self.transport.send(&[rest])? {
-                Some(count) => self.sent += count,
+                Some(count) => {
+                    self.sent += count;
+                    self.traffic.sent += count as u64;
+                }
                 None => return Ok(false),
             }
         }

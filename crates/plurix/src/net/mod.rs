@@ -13,8 +13,8 @@ mod spinner;
 mod transport;
 
 pub use address::{Address, AddressError};
-pub(crate) use connection::Connection;
 pub use connection::NetError;
+pub(crate) use connection::{Connection, Traffic};
 pub use handshake::ConnectError;
 pub use listener::ListenError;
 pub(crate) use listener::Listener;

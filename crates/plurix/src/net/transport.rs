@@ -105,6 +105,15 @@ impl Transport {
         matches!(self.stream, Stream::Unix(_))
     }
 
+    /// What carries the bytes, in a word.
+    pub(super) fn kind(&self) -> &'static str {
+        match (&self.rings, &self.stream) {
+            (Some(_), _) => "ring",
+            (None, Stream::Unix(_)) => "unix",
+            (None, Stream::Tcp(_)) => "tcp",
+        }
+    }
+
     pub(super) fn shares_memory(&self) -> bool {
         self.rings.is_some()
     }

@@ -16,6 +16,7 @@
 //! background, and wakes the loop when it has.
 
 mod checkpoints;
+mod monitor;
 mod notice;
 mod options;
 mod peers;
@@ -43,6 +44,7 @@ use rustix::fd::OwnedFd;
 use crate::net::{Address, ListenError, Spinner};
 use crate::recovery::{self, CheckpointedPages};
 pub use checkpoints::{CheckpointOptions, CheckpointStrategy};
+pub use monitor::Monitor;
 pub use notice::Notice;
 use notice::Notices;
 pub use options::{Durability, RestorePoint, ServerOptions};
@@ -143,6 +145,7 @@ pub struct PageServer {
     spinner: Spinner,
     log: PathBuf,
     notices: Notices,
+    monitor: Monitor,
     stop: Arc<Stop>,
     origin: Instant,
 }
@@ -171,6 +174,8 @@ struct Wakes {
     stop: OwnedFd,
     /// A sync in the background has ended.
     synced: Arc<OwnedFd>,
+    /// Somebody asks how the server stands.
+    asked: Arc<OwnedFd>,
 }
 
 impl Wakes {
@@ -179,6 +184,7 @@ impl Wakes {
         Ok(Self {
             stop: eventfd(0, flags)?,
             synced: Arc::new(eventfd(0, flags)?),
+            asked: Arc::new(eventfd(0, flags)?),
         })
     }
 }
@@ -244,6 +250,7 @@ impl PageServer {
             spinner: Spinner::new(options.spin, origin),
             log,
             notices: Notices::default(),
+            monitor: Monitor::new(wakes.asked),
             stop,
             origin,
         };
@@ -266,6 +273,12 @@ impl PageServer {
     /// Calls `tell` with what a person should know, on the thread that [`run`](Self::run)s.
     pub fn on_notice(&mut self, tell: impl FnMut(Notice) + Send + 'static) {
         self.notices.set(tell);
+    }
+
+    /// A handle by which other threads ask how it stands.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// A handle that ends it.

@@ -18,7 +18,7 @@ use rustix::fd::{AsFd, OwnedFd};
 
 use super::{ServerError, ServerOptions, Wakes, system};
 use crate::net::handshake::{Progress, ServerHandshake};
-use crate::net::{Address, Connection, GLANCES, Listener, NetError, Secret};
+use crate::net::{Address, Connection, GLANCES, Listener, NetError, Secret, Traffic};
 
 /// Strangers at a time; more are turned away.
 const STRANGERS_MAX: usize = 256;
@@ -34,6 +34,7 @@ const TURNS_PER_EPOLL: u32 = 64;
 
 const STOP: u64 = u64::MAX;
 const SYNCED: u64 = u64::MAX - 1;
+const ASKED: u64 = u64::MAX - 2;
 const LISTENER: u64 = u64::MAX - 1024;
 
 /// A way to take what a connection has received.
@@ -101,6 +102,8 @@ pub(super) struct Peers {
     pub(super) stopped: bool,
     /// A sync in the background may have ended.
     pub(super) synced: bool,
+    /// Another thread asks how the server stands.
+    pub(super) asked: bool,
 }
 
 impl Peers {
@@ -122,6 +125,7 @@ impl Peers {
             // Told once each time, so that nobody needs to take back what it says.
             let edge = EventFlags::IN | EventFlags::ET;
             epoll::add(&epoll, &wakes.synced, EventData::new_u64(SYNCED), edge)?;
+            epoll::add(&epoll, &wakes.asked, EventData::new_u64(ASKED), edge)?;
             for (index, listener) in listeners.iter().enumerate() {
                 let data = EventData::new_u64(LISTENER + index as u64);
                 epoll::add(&epoll, listener, data, EventFlags::IN)?;
@@ -142,6 +146,7 @@ impl Peers {
             secret: options.secret.clone(),
             stopped: false,
             synced: false,
+            asked: false,
         })
     }
 
@@ -238,6 +243,7 @@ impl Peers {
             match event.data.u64() {
                 STOP => self.stopped = true,
                 SYNCED => self.synced = true,
+                ASKED => self.asked = true,
                 data @ LISTENER.. => self.accept((data - LISTENER) as usize)?,
                 data => self.go_on(ConnectionId(data), Connection::receive, heard),
             }
@@ -336,6 +342,12 @@ impl Peers {
         let peer = self.peers.get_mut(&id).ok_or(())?;
         let sent = peer.connection.send(message);
         Self::watch(&self.epoll, id, peer, sent)
+    }
+
+    /// How a connection carries its bytes, and how many it did.
+    pub(super) fn traffic(&self, id: ConnectionId) -> Option<(&'static str, Traffic)> {
+        let connection = &self.peers.get(&id)?.connection;
+        Some((connection.kind(), connection.traffic()))
     }
 
     /// Whether the connection can take a message now.

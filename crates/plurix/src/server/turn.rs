@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use plurix_protocol::leader::{Command, Event};
 use plurix_protocol::{ConnectionId, Time};
 use plurix_store::AppendError;
-use plurix_wire::message::{ToLeader, ToStation};
+use plurix_wire::Incarnation;
+use plurix_wire::message::{Status, ToLeader, ToStation};
 use plurix_wire::record::Body;
 
 use super::peers::{Heard, What};
@@ -70,7 +71,7 @@ impl PageServer {
                     return Ok(());
                 }
             }
-            let woken = self.peers.stopped || self.peers.synced;
+            let woken = self.peers.stopped || self.peers.synced || self.peers.asked;
             if woken || self.leader.next_timeout() <= self.now() {
                 return Ok(());
             }
@@ -136,6 +137,9 @@ impl PageServer {
         self.notices.space(space, &self.log);
         self.go_on_with_checkpoint(now)?;
         self.go_on_preloading()?;
+        if std::mem::take(&mut self.peers.asked) {
+            self.monitor.answer(self.status(now));
+        }
         self.notices.lost(&self.leader);
         self.notices.lines(&mut self.leader);
         self.tell_room(now);
@@ -214,14 +218,28 @@ impl PageServer {
     }
 
     fn send_status(&mut self, now: Time, connection: ConnectionId) {
+        let status = self.status(now);
+        let _ = self
+            .peers
+            .send(connection, &ToStation::Status(Box::new(status)));
+    }
+
+    /// What the leader knows, and what only its driver does.
+    pub(super) fn status(&self, now: Time) -> Status {
         let mut status = self.leader.status(now);
         status.cluster = self.started.cluster.to_string();
         status.log_bytes = bytes_in(&self.log).unwrap_or(0);
         let newest = self.store.checkpoints().last();
         status.checkpoint = newest.map(plurix_store::Checkpoint::status);
-        let _ = self
-            .peers
-            .send(connection, &ToStation::Status(Box::new(status)));
+        for station in &mut status.stations {
+            let connection = self.leader.connection_of(Incarnation(station.incarnation));
+            if let Some((kind, traffic)) = connection.and_then(|id| self.peers.traffic(id)) {
+                station.transport = kind.to_owned();
+                station.bytes_in = traffic.received;
+                station.bytes_out = traffic.sent;
+            }
+        }
+        status
     }
 
     /// Ends in order: the log is marked clean, and whoever asked is told.

@@ -13,6 +13,7 @@ use plurix_wire::message::{SessionRefusal, ToStation};
 
 use super::baton::Flag;
 use super::options::{HANDSHAKE_MAX, Options};
+use super::tally::Tally;
 use crate::error::{ErrorKind, Result};
 use crate::host::{Host, Link};
 use crate::net::{ConnectError, NetError, Spinner};
@@ -42,6 +43,7 @@ pub(crate) struct Driver {
     rolled_back: Option<SessionRefusal>,
     /// It gave up a commit that may have happened.
     abandoned: bool,
+    pub(crate) tally: Tally,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl Driver {
             interrupt: Arc::new(Flag::new()),
             rolled_back: None,
             abandoned: false,
+            tally: Tally::default(),
         };
         driver.machine.connected(Time(0));
         Ok(driver)
@@ -148,6 +151,10 @@ impl Driver {
         let now = self.now();
         // First what has arrived: after a stall of this process it tells that the leader lives.
         let exchanged = self.exchange(now, received);
+        if self.machine.wants_numbers(now) {
+            let numbers = self.tally.numbers(&self.machine);
+            self.machine.tell_numbers(now, numbers);
+        }
         let silent = self.machine.tick(now) && self.is_lost(now);
         let told = self.connection.as_mut().map_or(Ok(()), |connection| {
             send(&mut self.machine, &mut **connection)
@@ -198,12 +205,16 @@ impl Driver {
         loop {
             self.step(received)?;
             if done(&self.machine) {
+                self.tally
+                    .wait(self.looked.saturating_duration_since(begin));
                 return Ok(true);
             }
             if self.interrupt.is_raised() {
                 return Err(ErrorKind::Interrupted.into());
             }
             if end.is_some_and(|end| self.looked >= end) {
+                self.tally
+                    .wait(self.looked.saturating_duration_since(begin));
                 return Ok(false);
             }
             received = false;
@@ -346,6 +357,7 @@ impl Driver {
         match self.host.connect(self.cluster) {
             Ok((connection, _)) => {
                 self.machine.connected(self.now());
+                self.tally.reconnected();
                 let connection = self.connection.insert(connection);
                 // Whoever waits, sleeps until the answer. A failure shows itself in the next read.
                 let _ = send(&mut self.machine, &mut **connection);

@@ -4,6 +4,7 @@ pub(crate) mod baton;
 mod driver;
 mod durable;
 mod options;
+mod tally;
 
 use std::fmt;
 use std::ops::DerefMut;

@@ -163,7 +163,10 @@ impl Transaction<'_> {
             });
             let rejoined = match waited {
                 Err(_) => Err(()),
-                Ok(_) if driver.machine.has_arrived(page) => Ok(()),
+                Ok(_) if driver.machine.has_arrived(page) => {
+                    driver.tally.missed();
+                    Ok(())
+                }
                 // The connection was lost; ask again once there is a session.
                 Ok(_) => driver
                     .wait(None, |m| matches!(m.state(), State::Active))

@@ -237,6 +237,7 @@ impl Station {
         let mut driver = self.shared.driver();
         driver.check()?;
         driver.freshen()?;
+        driver.tally.attempt(&self.statistics);
         Begun::on(&mut driver, &mut self.pages)
     }
 
@@ -256,6 +257,9 @@ impl Station {
         let mut driver = self.shared.driver();
         if bytes == 0 || bytes > COMMIT_BYTES_MAX {
             driver.machine.abort(&mut self.pages);
+            if bytes == 0 {
+                driver.tally.read();
+            }
             drop(driver);
             if bytes > 0 {
                 return Err(ErrorKind::TooLarge {
@@ -273,6 +277,8 @@ impl Station {
                 return Err(error);
             }
             let outcome = driver.machine.settle(&mut self.pages);
+            let committed = matches!(outcome, Outcome::Committed(_));
+            driver.tally.answered(committed);
             drop(driver);
             match outcome {
                 Outcome::Committed(number) => {

@@ -119,6 +119,7 @@ impl Leader {
         if let Some(lines) = self.pages.conflict(&commit.reads, commit.snapshot, seen) {
             self.counters.conflicts += 1;
             self.members.get_mut(slot).conflicts += 1;
+            self.count_conflict(slot, lines, &commit.writes);
             return Outcome::Refused(CommitRefusal::Conflict(lines));
         }
         if commit.writes.is_empty() {
@@ -168,7 +169,9 @@ impl Leader {
         self.spread(writer, number, writes);
         self.history.push(number, writes, &self.undo);
         self.counters.commits += 1;
-        self.members.get_mut(writer).commits += 1;
+        let state = self.members.get_mut(writer);
+        state.commits += 1;
+        self.conflict_counts.wrote(number, state.member.station);
     }
 
     /// Queues the change for everybody else who holds one of its pages.

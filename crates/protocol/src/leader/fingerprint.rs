@@ -42,6 +42,7 @@ impl Hash for Leader {
             next_tick: _,
             started: _,
             counters: _,
+            conflict_counts: _,
             stopping,
         } = self;
         (term, generation, cuts, number, logged, room, incarnations).hash(state);
@@ -81,6 +82,8 @@ impl Hash for MemberState {
             reached: _,
             commits: _,
             conflicts: _,
+            fetches: _,
+            numbers: _,
         } = self;
         (member, stream, outcomes, seen, pulse).hash(state);
         (awaits_durable, watches, turn).hash(state);

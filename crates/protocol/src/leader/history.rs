@@ -186,6 +186,11 @@ impl History {
         Some(Remembered { writes, undo })
     }
 
+    /// What commit `number` wrote into `page`, if it is remembered.
+    pub(crate) fn section(&self, number: CommitNumber, page: PageNumber) -> Option<Section<'_>> {
+        self.get(number)?.section(page).map(|(section, ..)| section)
+    }
+
     /// `page` as of `snapshot`, or as of the oldest later commit that the history reaches, with
     /// its changes up to `now`, the newest commit.
     pub(crate) fn page_as_of(

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use plurix_wire::message::insight::StationNumbers;
 use plurix_wire::message::{Member, StationStatus};
 use plurix_wire::{CommitNumber, Incarnation, PageNumber, StationId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -44,6 +45,9 @@ pub(crate) struct MemberState {
     pub(crate) reached: CommitNumber,
     pub(crate) commits: u64,
     pub(crate) conflicts: u64,
+    pub(crate) fetches: u64,
+    /// What it told of itself last.
+    pub(crate) numbers: Option<Box<StationNumbers>>,
 }
 
 /// How a member can be reached.
@@ -88,6 +92,8 @@ impl MemberState {
             reached: CommitNumber(0),
             commits: 0,
             conflicts: 0,
+            fetches: 0,
+            numbers: None,
         }
     }
 
@@ -108,6 +114,9 @@ impl MemberState {
             conflicts: self.conflicts,
             pages: self.held.len() as u64,
             backlog_bytes: self.stream.backlog_bytes() as u64,
+            fetches: self.fetches,
+            numbers: self.numbers.clone(),
+            ..StationStatus::default()
         }
     }
 }

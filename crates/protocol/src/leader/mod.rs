@@ -23,10 +23,12 @@
 mod changes;
 mod checkpoint;
 mod commit;
+mod conflicts;
 mod durable;
 mod fingerprint;
 mod history;
 mod images;
+mod insight;
 mod line_writers;
 mod lost_line;
 mod members;
@@ -55,6 +57,7 @@ use plurix_wire::{CommitNumber, Generation, PageNumber, Term};
 use crate::{ConnectionId, Span, Time};
 use checkpoint::Checkpointing;
 pub use checkpoint::{CheckpointSettings, CollectedPage, Strategy};
+use conflicts::ConflictCounts;
 use history::History;
 pub use images::{Images, NoImages};
 pub use lost_line::LostLine;
@@ -195,6 +198,7 @@ pub struct Leader {
     next_tick: Time,
     started: Time,
     counters: Counters,
+    conflict_counts: ConflictCounts,
     stopping: bool,
 }
 
@@ -251,6 +255,7 @@ impl Leader {
             next_tick: Time(0),
             started: Time(0),
             counters: Counters::default(),
+            conflict_counts: ConflictCounts::default(),
             stopping: false,
             settings,
         }

@@ -276,6 +276,13 @@ impl PageTable {
         LineMask(known.fold(written.0, |mask, line| mask & !(1 << line)))
     }
 
+    /// The commit that wrote `line` of `page` last; zero if that is not known.
+    pub(crate) fn last_writer(&self, page: PageNumber, line: usize) -> CommitNumber {
+        let slot = self.get(page).and_then(|entry| entry.lines);
+        let last = slot.and_then(|slot| self.line_writers.last(slot, line));
+        last.unwrap_or_default()
+    }
+
     /// The lines of `page` that commits after `snapshot` may have written.
     pub(crate) fn written_since(&self, page: PageNumber, snapshot: CommitNumber) -> LineMask {
         if self.version(page) <= snapshot {

@@ -156,6 +156,7 @@ impl Leader {
         self.term = term;
         self.logged = self.number;
         self.started = now;
+        self.begin_counting(now);
         self.next_tick = now;
         self.checkpointing.start(now, self.checkpointing.durable);
         self.history = History::new(self.number.next(), self.settings.history_bytes_max);

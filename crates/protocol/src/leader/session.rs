@@ -23,6 +23,7 @@ impl Leader {
             ToLeader::Status => self.commands.push_back(Command::SendStatus { connection }),
             ToLeader::Shutdown => self.shutdown(connection),
             _ if self.stopping => self.refuse(connection, SessionRefusal::ShuttingDown),
+            ToLeader::Ask(question) => self.ask(now, connection, &question),
             ToLeader::Checkpoint => self.ask_checkpoint(now, connection),
             ToLeader::Join(join) => self.join(now, connection, &join),
             ToLeader::Resume(resume) => self.resume(now, connection, &resume),
@@ -62,6 +63,10 @@ impl Leader {
         self.members.heard(slot, now);
         let checked = match request {
             Request::Heartbeat => Ok(()),
+            Request::Numbers(numbers) => {
+                self.members.get_mut(slot).numbers = Some(numbers);
+                Ok(())
+            }
             Request::Latest => self.has_room(slot).map(|()| {
                 let stream = &mut self.members.get_mut(slot).stream;
                 stream.push(self.number, Item::Latest);
@@ -321,8 +326,9 @@ impl Leader {
                 .history
                 .page_as_of(&self.pages, page, snapshot, self.number);
             self.counters.fetches += 1;
-            let stream = &mut self.members.get_mut(slot).stream;
-            stream.push(self.number, Item::Page(Box::new(served)));
+            let state = self.members.get_mut(slot);
+            state.fetches += 1;
+            state.stream.push(self.number, Item::Page(Box::new(served)));
         }
         self.make_urgent(slot);
         Ok(())

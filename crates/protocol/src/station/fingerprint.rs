@@ -31,6 +31,7 @@ impl Hash for Station {
             token,
             heard: _,
             said: _,
+            told: _,
             heartbeat: _,
         } = self;
         (stands, number, session, cache, out).hash(state);

@@ -164,6 +164,8 @@ pub struct Station {
     token: Token,
     heard: Time,
     said: Time,
+    /// When it last told of itself.
+    told: Time,
     /// Something is to be said this often in this session.
     heartbeat: Span,
 }
@@ -224,6 +226,7 @@ impl Station {
             token: Token::default(),
             heard: Time(0),
             said: Time(0),
+            told: Time(0),
         }
     }
 

@@ -2,6 +2,7 @@
 //! the leader has given up the old one.
 
 use plurix_wire::canary::{self, Canary};
+use plurix_wire::message::insight::StationNumbers;
 use plurix_wire::message::{
     Batch, Content, Delta, Item, Join, PageRun, Request, Resume, SessionRefusal, ToLeader,
     ToStation, Welcome,
@@ -17,6 +18,9 @@ use crate::{Span, Time};
 const WORDS_IN_SILENCE: u64 = 4;
 /// More words than that would cost more than they say.
 const HEARTBEAT_MIN: Span = Span::from_millis(1);
+
+/// A station tells of itself no more often.
+const NUMBERS_EVERY: Span = Span::from_millis(1_000);
 
 /// Why a connection to the leader is of no use any more. The caller closes it and connects again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,7 +104,8 @@ impl Station {
             ToStation::Status(_)
             | ToStation::Stopping
             | ToStation::Checkpointed(_)
-            | ToStation::RecoveryLine(_) => Err(StreamError::Violation(
+            | ToStation::RecoveryLine(_)
+            | ToStation::Insight(_) => Err(StreamError::Violation(
                 "an answer to a question that was not asked",
             )),
         }
@@ -115,6 +120,19 @@ impl Station {
         }
         let listening = matches!(self.state, State::Active | State::Opening);
         listening && now.since(self.heard) > self.settings.silence_max
+    }
+
+    /// Whether the leader should hear what only the station knows of itself: it is told beside a
+    /// heartbeat now and then, by [`tell_numbers`](Self::tell_numbers).
+    #[must_use]
+    pub fn wants_numbers(&self, now: Time) -> bool {
+        matches!(self.state, State::Active) && now.since(self.told) >= NUMBERS_EVERY
+    }
+
+    /// Tells the leader what only the station knows of itself.
+    pub fn tell_numbers(&mut self, now: Time, numbers: StationNumbers) {
+        self.told = now;
+        self.request(Request::Numbers(Box::new(numbers)));
     }
 
     /// How long the leader has been silent.

@@ -40,7 +40,8 @@ pub(crate) fn answer(message: &ToStation) -> Option<Answer> {
         ToStation::Batch(_)
         | ToStation::Stopping
         | ToStation::Checkpointed(_)
-        | ToStation::RecoveryLine(_) => return None,
+        | ToStation::RecoveryLine(_)
+        | ToStation::Insight(_) => return None,
     })
 }
 

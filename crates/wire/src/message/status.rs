@@ -1,5 +1,6 @@
 //! What a page server tells of itself to people and their tools.
 
+use super::insight::StationNumbers;
 use serde::{Deserialize, Serialize};
 
 /// What the leader tells whoever asks.
@@ -65,6 +66,16 @@ pub struct StationStatus {
     pub pages: u64,
     /// Bytes waiting for it.
     pub backlog_bytes: u64,
+    /// Pages served to it in this term.
+    pub fetches: u64,
+    /// How it is connected: `ring`, `unix` or `tcp`; empty while it is not.
+    pub transport: String,
+    /// Bytes received from it over the present connection,
+    pub bytes_in: u64,
+    /// and sent to it.
+    pub bytes_out: u64,
+    /// What it told of itself last, if it told anything.
+    pub numbers: Option<Box<StationNumbers>>,
 }
 
 /// A checkpoint on the page server's disk.
