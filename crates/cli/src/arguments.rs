@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use plurix_apps::AppCommand;
 
-use crate::{USAGE, checkpoint, output, page_server, run, shutdown, station, status, top};
+use crate::{
+    USAGE, activities, checkpoint, conflicts, output, page_server, pages, roots, run, shell,
+    shutdown, station, status, top,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,7 +21,7 @@ Examples:
       a cluster of several machines, one command on each
   plurix status --join 127.0.0.1:7700
   plurix top 127.0.0.1:7700
-      what running teams do
+      what stations and teams do
   plurix checkpoint list --dir heap
   plurix page-server --dir heap --restore 17
       the heap goes back to one of its checkpoints
@@ -44,12 +47,29 @@ pub(crate) enum Command {
     Station(station::Options),
     /// Ask a page server how it and its stations stand.
     Status(status::Options),
-    /// Show what running teams do, again and again.
+    /// Show what stations and running teams do, again and again.
     Top(top::Options),
+    /// Show which lines transactions conflict about, and what can be done.
+    Conflicts(conflicts::Options),
+    /// Show the names of a heap and what they stand for.
+    Roots(roots::Options),
+    /// Show what the pages of a heap are, and who holds them.
+    Pages(pages::Options),
+    /// Show which activities wait, run, and have failed.
+    Activities(activities::Options),
     /// Take, look at, move and remove checkpoints of a heap.
     Checkpoint(checkpoint::Options),
     /// Tell a page server to end in order; its stations end too.
     Shutdown(shutdown::Options),
+    /// Print a script with which a shell completes the command.
+    Completions(shell::CompletionsOptions),
+    /// Write manual pages of all commands.
+    Man(shell::ManOptions),
+}
+
+/// The grammar itself, for those who describe it.
+pub(crate) fn grammar() -> clap::Command {
+    Arguments::command()
 }
 
 /// Parses the command line. Whatever ends here has been printed.
@@ -81,8 +101,6 @@ fn unknown_app(error: &clap::Error) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

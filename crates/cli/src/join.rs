@@ -32,7 +32,7 @@ pub(crate) fn join(
 }
 
 /// Whether there is no page server now, though there may be one later.
-fn is_away(error: &Error) -> bool {
+pub(crate) fn is_away(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Connect(error) => error.is_passing(),
         ErrorKind::Refused(refusal) => matches!(refusal, SessionRefusal::ShuttingDown),

@@ -9,18 +9,25 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
+mod activities;
 mod arguments;
 mod checkpoint;
+mod conflicts;
 mod contact;
 mod diary;
 mod join;
+mod metrics;
 mod moment;
+mod observer;
 mod output;
 mod page_server;
+mod pages;
 mod ready;
 mod restore;
+mod roots;
 mod run;
 mod server_settings;
+mod shell;
 mod shutdown;
 mod signals;
 mod station;
@@ -73,7 +80,13 @@ fn main() -> ExitCode {
         Command::Station(options) => station::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Top(options) => top::run(&options),
+        Command::Conflicts(options) => conflicts::run(&options),
+        Command::Roots(options) => roots::run(&options),
+        Command::Pages(options) => pages::run(&options),
+        Command::Activities(options) => activities::run(&options),
         Command::Checkpoint(options) => checkpoint::run(&options),
+        Command::Completions(options) => shell::completions(&options),
+        Command::Man(options) => shell::man(&options),
         Command::Shutdown(options) => shutdown::run(&options),
     };
     match exit {

@@ -7,6 +7,7 @@ use plurix::net::Address;
 use plurix::{PageServer, ServerOptions};
 use rustix::process::Signal;
 
+use crate::metrics::MetricsOptions;
 use crate::moment::Moment;
 use crate::ready::{Ready, ServerReady};
 use crate::restore::Restore;
@@ -23,6 +24,8 @@ Examples:
   plurix page-server --dir heap --listen 0.0.0.0:7700 --secret-file secret
       stations of other machines, too; make a secret with: openssl rand -hex 32 > secret
   plurix page-server --dir heap --durability durable --segment-bytes 256MiB
+  plurix page-server --dir heap --metrics 127.0.0.1:9100
+      curl http://127.0.0.1:9100/metrics
   plurix page-server --dir heap --restore 17
       the heap goes back to checkpoint 17 of 'plurix checkpoint list --dir heap'
 
@@ -47,6 +50,8 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    metrics: MetricsOptions,
+    #[command(flatten)]
     supervised: Supervised,
     #[command(flatten)]
     settings: ServerSettings,
@@ -63,20 +68,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     wished.restore = options.restore.point();
     let timeline = options.timeline.as_ref();
     let voice = options.supervised.voice(Lane::Server, timeline)?;
-    let served = serve(wished, &voice, options.json);
+    let served = serve(wished, &voice, options);
     let written = voice.end();
     served?;
     written?;
     Ok(Exit::Done)
 }
 
-fn serve(wished: ServerOptions, voice: &Voice, json: bool) -> anyhow::Result<()> {
+fn serve(wished: ServerOptions, voice: &Voice, options: &Options) -> anyhow::Result<()> {
     let mut server = PageServer::open(wished)?;
     let of_server = voice.clone();
     server.on_notice(move |notice| of_server.notice(&notice));
     let stop = server.stop_handle();
     signals::on_stop(move || stop.stop())?;
-    voice.ready(&Ready::PageServer(ServerReady::of(&server)), json);
+    let metrics = options.metrics.serve(server.monitor())?;
+    let ready = ServerReady::of(&server, metrics);
+    voice.ready(&Ready::PageServer(ready), options.json);
     tell_replay(voice, &server);
     for passed in &server.started().passed_over {
         voice.say(MemberEvent::notice(format_args!(

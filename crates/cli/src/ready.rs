@@ -1,6 +1,7 @@
 //! What a member says when it is ready: one line for people, or one of JSON for a supervisor.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use plurix::{PageServer, PassedOver, Station};
@@ -36,6 +37,9 @@ pub(crate) struct ServerReady {
     pub(crate) rolled_back: bool,
     /// The cut of the checkpoint that the heap went back to, as it was told to.
     pub(crate) restored: Option<u64>,
+    /// Where it serves metrics.
+    #[serde(default)]
+    pub(crate) metrics: Option<String>,
 }
 
 /// A station is a member.
@@ -46,7 +50,7 @@ pub(crate) struct StationReady {
 }
 
 impl ServerReady {
-    pub(crate) fn of(server: &PageServer) -> Self {
+    pub(crate) fn of(server: &PageServer, metrics: Option<SocketAddr>) -> Self {
         let started = server.started();
         Self {
             cluster: started.cluster.to_string(),
@@ -66,6 +70,7 @@ impl ServerReady {
             torn: started.torn.clone(),
             rolled_back: started.rolled_back,
             restored: started.restored.then_some(started.commit.0),
+            metrics: metrics.map(|address| address.to_string()),
         }
     }
 

@@ -59,8 +59,42 @@ fn what_a_team_does_is_seen_to_grow() {
     let table = output(&format!("top unix:{heap}/socket --once"));
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains("jacobi: runs"), "{table}");
-    assert_eq!(table.lines().count(), 5, "{table}");
+    let teams = output(&format!("top unix:{heap}/socket --once --view teams"));
+    let teams = String::from_utf8(teams.stdout).unwrap();
+    assert_eq!(teams.lines().count(), 5, "{teams}");
     drop(run);
+}
+
+#[test]
+fn stations_are_seen_with_what_only_they_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, address) = Member::server(&dir.path().join("heap"), "");
+    let (_station, _) = Member::ready(&format!("station --join {address}"));
+    let overview = wait_for("what a station tells", || {
+        let overview = json(&format!("top {address} --once --json"));
+        let told = |station: &Value| station["attempts"].as_u64() > Some(0);
+        let stations = overview["stations"].as_array()?;
+        stations.iter().any(told).then_some(overview.clone())
+    });
+    let stations = overview["stations"].as_array().unwrap();
+    let station = stations.iter().find(|s| s["observer"] == false).unwrap();
+    assert_eq!(station["transport"], "ring", "{overview}");
+    for field in ["cache_bytes", "restarts", "misses", "waited_us"] {
+        assert!(station[field].is_u64(), "{field} in {overview}");
+    }
+    assert!(
+        station["miss_latency"]["p99_us"].as_f64() > Some(0.0),
+        "{overview}"
+    );
+    assert!(overview["heap"]["term"].as_u64() > Some(0), "{overview}");
+    assert_eq!(overview["teams"], serde_json::json!([]));
+    let table = output(&format!("top {address} --once --view stations"));
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.starts_with("heap: 1 stations"), "{table}");
+    assert!(table.contains("works"), "{table}");
+    let status = json(&format!("status --join {address} --json"));
+    let told = &status["stations"][0]["numbers"];
+    assert!(told["miss_latency"]["p50_us"].is_f64(), "{status}");
 }
 
 #[test]

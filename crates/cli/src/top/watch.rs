@@ -1,4 +1,4 @@
-//! Looking at the teams of a heap again and again, on a thread of its own: the page server may be away
+//! Looking at a heap, its stations and its teams again and again, on a thread of its own: the page server may be away
 //! for a while, and whoever is shown something can still end the command.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -6,18 +6,28 @@ use std::time::Duration;
 
 use plurix::net::Address;
 use plurix::team::{self, TeamStatistics};
-use plurix::{Error, Station};
+use plurix::{Error, Station, Status};
 
-use crate::join::{is_lost_session, is_shutdown, join};
+use crate::join::{is_away, is_lost_session, is_shutdown, join};
 
 /// The thread has so long to leave the cluster in order; it may be waiting for the page server.
 const FAREWELL: Duration = Duration::from_millis(300);
+
+/// A pause before the page server is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What is seen at one moment, or nearly.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Look {
+    pub(crate) status: Status,
+    pub(crate) teams: Vec<TeamStatistics>,
+}
 
 /// What becomes of a watch.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// What was seen.
-    Seen(Vec<TeamStatistics>),
+    Seen(Box<Look>),
     /// The page server has ended in order.
     Ended,
     Failed(Error),
@@ -52,7 +62,19 @@ impl Observer {
     ///
     /// # Errors
     /// If the page server cannot be reached, or has something else there than teams.
-    pub(crate) fn look(&mut self) -> plurix::Result<Vec<TeamStatistics>> {
+    pub(crate) fn look(&mut self) -> plurix::Result<Look> {
+        loop {
+            let teams = self.teams()?;
+            match plurix::status(&self.address, self.options.secret.as_ref()) {
+                Ok(status) => return Ok(Look { status, teams }),
+                // The station waits until it is back, or knows that it will not be.
+                Err(error) if is_away(&error) => std::thread::sleep(PAUSE),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn teams(&mut self) -> plurix::Result<Vec<TeamStatistics>> {
         match look(&mut self.station) {
             Err(error) if is_lost_session(&error) => {
                 self.station = join(&self.address, &self.options, |_| {})?;
@@ -119,7 +141,7 @@ impl Drop for Watch {
 fn watch(mut observer: Observer, every: Duration, events: &Sender<Event>, quit: &Receiver<()>) {
     loop {
         let event = match observer.look() {
-            Ok(seen) => Event::Seen(seen),
+            Ok(seen) => Event::Seen(Box::new(seen)),
             Err(error) if is_shutdown(&error) => Event::Ended,
             Err(error) => Event::Failed(error),
         };
