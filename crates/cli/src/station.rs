@@ -15,7 +15,7 @@ use crate::ready::{Ready, StationReady};
 use crate::supervised::Supervised;
 use crate::timeline::{Lane, TimelineFile};
 use crate::told::{MemberEvent, Voice};
-use crate::units::parse_duration;
+use crate::units::{parse_bytes, parse_duration};
 use crate::{Exit, signals};
 
 const EXAMPLES: &str = "\
@@ -23,6 +23,7 @@ Examples:
   plurix station --join 127.0.0.1:7700
   plurix station --join node-1:7700 --secret-file secret --station 2
   plurix station --join unix:/run/plurix.sock --patience 10min
+  plurix station --join node-1:7700 --cache-bytes 256MiB
 
 It ends with exit code 0 on SIGINT or SIGTERM, and when the page server ends in order. Killing it
 does no harm: others do its work again.";
@@ -38,6 +39,10 @@ pub(crate) struct Options {
     /// How long to wait for a page server that is away, now or later.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     patience: Duration,
+    /// Memory for pages of the heap; what was used the longest ago is given up for others. A
+    /// transaction that touches more has it until it ends [default: no limit].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    cache_bytes: Option<u64>,
     /// Write what happened when to this file at the end: a page (.html), a picture (.svg), or a trace
     /// for ui.perfetto.dev (.json).
     #[arg(long, value_name = "FILE")]
@@ -89,6 +94,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let mut wished = plurix::Options::default();
     wished.station = options.station;
     wished.patience = options.patience;
+    wished.cache_bytes = options.cache_bytes.unwrap_or(u64::MAX);
     // Ending would make no room; the page server says what is the matter.
     wished.log_full_patience = Duration::MAX;
     wished.secret = options.contact.secret()?;

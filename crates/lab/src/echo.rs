@@ -67,6 +67,20 @@ impl Echo {
         self.receive(self.sizes.reply)
     }
 
+    /// Takes `count` answers, of which `ahead` are always asked for.
+    pub(crate) fn stream(&mut self, count: u64, ahead: u64) -> io::Result<()> {
+        for _ in 0..ahead {
+            self.send(self.sizes.request)?;
+        }
+        for taken in 0..count {
+            self.receive(self.sizes.reply)?;
+            if taken + ahead < count {
+                self.send(self.sizes.request)?;
+            }
+        }
+        Ok(())
+    }
+
     fn send(&mut self, bytes: usize) -> io::Result<()> {
         let mut sent = 0;
         while sent < bytes {

@@ -29,6 +29,14 @@ impl Pages for HeapMemory {
         self.evict(page);
     }
 
+    fn evict_run(&mut self, run: PageRun) {
+        self.evict_run(run);
+    }
+
+    fn unused(&mut self, most: usize) -> Vec<PageNumber> {
+        self.unused(most)
+    }
+
     fn finish(&mut self) {
         self.finish();
     }

@@ -252,6 +252,58 @@ fn a_prefetch_asks_for_no_more_than_may_be_under_way() {
     assert_eq!(pair.stations[0].state(), station::State::Active);
 }
 
+#[test]
+fn a_station_keeps_as_many_pages_as_it_may_have() {
+    let mut pair = Pair::new(0, |_| {});
+    pair.join(station::Settings {
+        cache_pages_max: 4,
+        read_ahead: 1,
+        ..Default::default()
+    });
+    pair.join(station::Settings::default());
+    let held_by_leader = |pair: &Pair| pair.leader.status(pair.now).stations[0].pages;
+    for first in [0, 10, 20] {
+        pair.begin(0);
+        (first..first + 7).for_each(|page| fetch(&mut pair, 0, page));
+        let now = pair.stations[0].pages_held() + pair.stations[0].pages_arrived();
+        assert!(now >= 7, "what a running transaction has read stays: {now}");
+        pair.abort(0);
+        pair.begin(0);
+        assert!(pair.stations[0].pages_held() <= 4);
+        assert_eq!(pair.memories[0].pages(), pair.stations[0].pages_held());
+        pair.abort(0);
+        pair.run();
+        let held = pair.stations[0].pages_held() as u64;
+        assert_eq!(held_by_leader(&pair), held, "the leader was told");
+    }
+    // A page that was given up is seen as it is now when it comes back.
+    pair.write(1, 0, 9);
+    pair.settle();
+    pair.begin(0);
+    fetch(&mut pair, 0, 0);
+    assert_eq!(pair.memories[0].byte(0, 0), Some(9));
+}
+
+#[test]
+fn pages_read_one_after_the_other_are_asked_for_before_they_are_missed() {
+    let mut pair = Pair::new(1, |_| {});
+    pair.begin(0);
+    let mut waits = 0;
+    for page in 0..64 {
+        let page = PageNumber(page);
+        if pair.memories[0].byte(page.0, 0).is_none() {
+            if pair.stations[0].miss(page, &pair.memories[0]) == Miss::Pending {
+                waits += 1;
+                pair.run();
+                let answered = pair.stations[0].miss(page, &pair.memories[0]);
+                assert_eq!(answered, Miss::Installed);
+            }
+            pair.run();
+        }
+    }
+    assert!(waits <= 6, "waited {waits} times");
+}
+
 /// A station that was silent for so long that it was dropped, and another that took its number.
 fn robbed_of_its_number(wanted: Option<StationId>) -> Pair {
     let mut pair = Pair::new(1, |_| {});

@@ -17,8 +17,9 @@ use crate::clock::Clock;
 use crate::library::Library;
 use crate::nemesis::Pace;
 use crate::network::{Peer, Side};
+use crate::oracle::bounds::{self, Cached};
 use crate::oracle::session::Sight;
-use crate::oracle::{Violation, bounds, demand};
+use crate::oracle::{Violation, demand};
 use crate::program::Program;
 use crate::queue::Event;
 use crate::random::{Purpose, Random};
@@ -78,6 +79,8 @@ pub(crate) struct Process {
     refusals: u32,
     /// The most pages it has had so far.
     pages_max: usize,
+    /// What it had when its transaction began.
+    pub(crate) cached: Cached,
 }
 
 impl Member {
@@ -140,6 +143,7 @@ impl World {
             numbered: member.number.is_some(),
             refusals: 0,
             pages_max: 0,
+            cached: Cached::default(),
         });
         let life = member.life;
         let role = member.role;
@@ -441,6 +445,11 @@ impl World {
         let pages = process.station.pages_held() + process.station.pages_arrived();
         process.pages_max = process.pages_max.max(pages);
         bounds::station(&process.station, process.pages_max, station, leader)?;
+        let present = process.memory.present_count();
+        bounds::cache(&process.station, present, process.cached, station)?;
+        let most = station.cache_pages_max;
+        let is_exceeded = pages > most.saturating_add(2 * station.read_ahead as usize);
+        is_exceeded.then(|| self.tally.mark(Mark::CacheExceeded));
         if let Some(number) = process.station.station() {
             member.number = Some(number);
         }

@@ -21,7 +21,7 @@ use plurix_wire::{CommitId, PageNumber};
 
 use crate::member::{Process, Role};
 use crate::oracle::blackbox::Outcome as Seen;
-use crate::oracle::{Attempt, Moment, Violation, bank, demand, opacity};
+use crate::oracle::{Attempt, Moment, Violation, bank, bounds, demand, opacity};
 use crate::queue::Event;
 use crate::tally::Mark;
 use crate::trace::{Ending, Kind, Lane};
@@ -191,10 +191,16 @@ impl World {
         let Some(process) = &mut member.process else {
             return Ok(());
         };
+        let held_before = process.station.pages_held() + process.station.pages_arrived();
         let Some(number) = process.station.begin(&mut process.memory) else {
             self.wake_after(index, Span::from_millis(1));
             return Ok(());
         };
+        let present = process.memory.present_count();
+        process.cached = bounds::cache_at_begin(&process.station, present, &self.plan.station)?;
+        if process.cached.pages < held_before {
+            self.tally.mark(Mark::CacheFull);
+        }
         let generation = process.generation;
         let at = Moment { generation, number };
         let life = process.station.incarnation();

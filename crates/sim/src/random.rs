@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Decay,
     Checkpoints,
     Situation,
+    /// How much memory stations have.
+    Caches,
     /// When faults strike.
     Schedule,
     /// What one fault does.
@@ -54,6 +56,7 @@ impl Random {
             Purpose::Schedule => 10,
             Purpose::Checkpoints => 11,
             Purpose::Situation => 12,
+            Purpose::Caches => 13,
             Purpose::Program(station) => 16 + station as u64,
             Purpose::Machine(station) => 1 << 32 | station as u64,
             Purpose::Links(station) => 2 << 32 | station as u64,

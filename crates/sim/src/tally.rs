@@ -130,6 +130,10 @@ pub enum Mark {
     OldPageServed,
     /// A transaction ran again because the history did not reach back to its snapshot.
     SnapshotTooOld,
+    /// A station had as many pages as it may have, and gave some up.
+    CacheFull,
+    /// A transaction needed more pages than its station may have.
+    CacheExceeded,
     /// A connection was lost, and the session went on over another one.
     SessionResumed,
     /// A commit was sent a second time.
@@ -204,12 +208,14 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark of a cluster.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::BacklogCollapsed,
         Self::BatchSplit,
         Self::WindowFull,
         Self::OldPageServed,
         Self::SnapshotTooOld,
+        Self::CacheFull,
+        Self::CacheExceeded,
         Self::SessionResumed,
         Self::CommitRetried,
         Self::RetryAnsweredFromOutcomes,
@@ -261,6 +267,8 @@ impl Mark {
             Self::WindowFull => "connection full, batch waits",
             Self::OldPageServed => "page served as of the past",
             Self::SnapshotTooOld => "snapshot too old, run again",
+            Self::CacheFull => "cache full, pages given up",
+            Self::CacheExceeded => "transaction larger than the cache",
             Self::SessionResumed => "session resumed",
             Self::CommitRetried => "commit sent again",
             Self::RetryAnsweredFromOutcomes => "retry answered from outcomes",

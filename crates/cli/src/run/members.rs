@@ -100,6 +100,8 @@ impl Supervisor {
             Who::Station(number) => {
                 arguments.extend(["station".into(), "--json".into()]);
                 arguments.push(format!("--station={number}").into());
+                let cache = self.options.station_cache_bytes;
+                arguments.extend(cache.map(|bytes| format!("--cache-bytes={bytes}").into()));
                 arguments.push(format!("--join={}", self.join_address()?).into());
                 arguments.extend(self.options.settings.secret_arguments());
             }

@@ -41,7 +41,7 @@ use plurix_apps::team::Places;
 use crate::restore::Restore;
 use crate::server_settings::ServerSettings;
 use crate::timeline::TimelineFile;
-use crate::units::parse_duration;
+use crate::units::{parse_bytes, parse_duration};
 use crate::{Exit, Usage, output};
 use chaos::{AFTERMATH, ChaosOptions};
 use plan::{Kill, Who};
@@ -96,6 +96,10 @@ pub(crate) struct Options {
     /// Unix socket in the heap's directory].
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<Address>,
+    /// Memory of each station for pages of the heap; what was used the longest ago is given up for
+    /// others [default: no limit].
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) station_cache_bytes: Option<u64>,
     /// Give up after this time.
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,

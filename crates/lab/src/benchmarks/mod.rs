@@ -17,6 +17,7 @@ mod raytrace;
 pub(crate) mod recovery;
 mod replay;
 mod rings;
+mod scan;
 mod sequencer;
 mod start;
 pub(crate) mod team;
@@ -55,6 +56,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "miss",
         what: "a miss on a page, against a raw round trip with a 4 KiB reply",
         run: miss::run,
+    },
+    Benchmark {
+        name: "scan",
+        what: "a heap read from first to last, here or not, and one of 16 times the cache",
+        run: scan::run,
     },
     Benchmark {
         name: "rings",

@@ -15,6 +15,7 @@
 
 mod access;
 mod blind;
+mod clock;
 mod outcome;
 mod pending;
 mod table;
@@ -23,6 +24,7 @@ mod undo;
 use std::fmt;
 use std::io;
 
+use plurix_wire::message::PageRun;
 use plurix_wire::{
     HEAP_BYTES_MAX, LineMask, PAGE_BYTES, PageBytes, PageNumber, Section, WriteSetBuilder,
 };
@@ -151,13 +153,18 @@ impl HeapMemory {
         self.table.set_present(page);
     }
 
-    /// Has the system allocate the memory of `page`, if it is absent, so that
-    /// [`install`](Self::install) is quick: for whoever must wait for its bytes anyway.
+    /// Has the system allocate the memory of `run`, so that [`install`](Self::install) is quick: for
+    /// whoever must wait for its bytes anyway. A run costs a quarter less than its pages one by one.
     ///
     /// # Panics
-    /// If the page lies beyond the heap.
-    pub fn prepare(&self, page: PageNumber) {
-        if !self.is_present(page) {
+    /// If the run leaves the heap.
+    pub fn prepare(&self, run: PageRun) {
+        let start = start_of(run.first);
+        let range = start..start + run.count as usize * PAGE_BYTES;
+        if run.count > 1 && self.memory.populate(range) {
+            return;
+        }
+        for page in run.pages().filter(|page| !self.is_present(*page)) {
             // SAFETY: the page is absent, and references are made to present pages only. Absent
             // pages are zero, and remain so.
             unsafe { self.memory.store(start_of(page), &[0]) };
@@ -181,9 +188,24 @@ impl HeapMemory {
     pub fn evict(&mut self, page: PageNumber) {
         self.assert_idle();
         if self.is_present(page) {
-            let start = start_of(page);
-            if !self.memory.give_back(start..start + PAGE_BYTES) {
-                self.clear(page);
+            self.evict_run(PageRun::new(page, 1));
+        }
+    }
+
+    /// Makes the pages of `run` absent and gives their memory back, by one call of the system.
+    ///
+    /// # Panics
+    /// If a transaction is in progress, or the run leaves the heap.
+    pub fn evict_run(&mut self, run: PageRun) {
+        self.assert_idle();
+        let start = start_of(run.first);
+        let given_back = self
+            .memory
+            .give_back(start..start + run.count as usize * PAGE_BYTES);
+        for page in run.pages().filter(|page| self.table.is_present(*page)) {
+            if !given_back {
+                // SAFETY: `&mut self` excludes every reference into the heap.
+                unsafe { self.memory.store(start_of(page), &[0; PAGE_BYTES]) };
             }
             self.table.set_absent(page);
             self.pending.forget(page);

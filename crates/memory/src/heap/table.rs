@@ -3,7 +3,8 @@
 //!
 //! The masks of a page lie together, 16 bytes in one cache line, and decide the common case alone:
 //! those of an absent page are zero, so presence, a bit elsewhere, is asked only at the first touch.
-//! The pages touched are listed, so that a transaction's end costs what it touched.
+//! The pages touched are listed, so that a transaction's end costs what it touched. What it touched is
+//! then marked as used, by which the [`clock`](super::clock) tells what a station can do without.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -14,7 +15,7 @@ use zerocopy::FromZeros;
 use crate::AccessError;
 use crate::sys::{Backend, ZeroedSlice};
 
-const WORD_BITS: usize = u64::BITS as usize;
+pub(super) const WORD_BITS: usize = u64::BITS as usize;
 
 /// What the running transaction did to one page, bit `i` for line `i`.
 #[derive(FromZeros)]
@@ -36,6 +37,13 @@ pub(super) struct PageTable {
     entries: ZeroedSlice<Entry>,
     present: ZeroedSlice<Cell<u64>>,
     present_count: Cell<usize>,
+    /// Pages that came or were touched since the clock's hand passed; a bit of a page that is absent
+    /// says nothing.
+    used: ZeroedSlice<Cell<u64>>,
+    /// No page is present from this word on, nor ever was.
+    words: Cell<usize>,
+    /// The word where the clock's hand stands.
+    hand: usize,
     /// The pages whose entry is not zero, each once.
     touched: RefCell<Vec<PageNumber>>,
 }
@@ -47,6 +55,9 @@ impl PageTable {
             entries: ZeroedSlice::new(backend, pages)?,
             present: ZeroedSlice::new(backend, pages.div_ceil(WORD_BITS))?,
             present_count: Cell::new(0),
+            used: ZeroedSlice::new(backend, pages.div_ceil(WORD_BITS))?,
+            words: Cell::new(0),
+            hand: 0,
             touched: RefCell::default(),
         })
     }
@@ -80,6 +91,8 @@ impl PageTable {
         assert!(!self.is_present(page), "page {page} is counted twice");
         let (word, bit) = position(page);
         self.present[word].set(self.present[word].get() | bit);
+        self.used[word].set(self.used[word].get() | bit);
+        self.words.set(self.words.get().max(word + 1));
         self.present_count.set(self.present_count.get() + 1);
     }
 
@@ -136,12 +149,34 @@ impl PageTable {
         }
     }
 
-    /// Forgets what the transaction touched.
+    /// The words of pages among which some are or were present.
+    pub(super) fn words(&self) -> usize {
+        self.words.get()
+    }
+
+    /// The word where the clock's hand stands.
+    pub(super) fn hand(&mut self) -> &mut usize {
+        &mut self.hand
+    }
+
+    /// The present pages of one word.
+    pub(super) fn present_word(&self, word: usize) -> u64 {
+        self.present[word].get()
+    }
+
+    /// The pages of one word that were used since the hand passed.
+    pub(super) fn used_word(&self, word: usize) -> &Cell<u64> {
+        &self.used[word]
+    }
+
+    /// Forgets what the transaction touched; it was used.
     pub(super) fn forget_touched(&mut self) {
         for page in self.touched.get_mut().drain(..) {
             let entry = &self.entries[page.0 as usize];
             entry.read.set(0);
             entry.saved.set(0);
+            let (word, bit) = position(page);
+            self.used[word].set(self.used[word].get() | bit);
         }
     }
 }

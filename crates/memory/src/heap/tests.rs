@@ -55,12 +55,55 @@ fn preparing_a_page_changes_nothing_that_is_seen() {
     let (present, absent) = (PageNumber(0), PageNumber(3));
     *heap.open::<u64>(0).unwrap() = 7;
     let before = heap.read::<u64>(8).unwrap();
-    heap.prepare(present);
-    heap.prepare(absent);
+    heap.prepare(present.into());
+    heap.prepare(absent.into());
     assert_eq!((*before, heap.read::<u64>(0)), (0, Ok(&7)));
     assert!(!heap.is_present(absent));
     heap.install_zero(absent);
     assert_eq!(heap.page_bytes(absent), Some(&[0; PAGE_BYTES]));
+}
+
+#[test]
+fn a_run_is_prepared_and_evicted_as_its_pages_would_be() {
+    for mut heap in [
+        HeapMemory::emulated(8 * PAGE_BYTES as u64).unwrap(),
+        HeapMemory::reserve(8 * PAGE_BYTES as u64).unwrap(),
+    ] {
+        heap.install(PageNumber(3), &[3; PAGE_BYTES]);
+        heap.prepare(PageRun::new(PageNumber(2), 4));
+        assert_eq!(heap.page_bytes(PageNumber(3)), Some(&[3; PAGE_BYTES]));
+        heap.install(PageNumber(5), &[5; PAGE_BYTES]);
+        heap.install(PageNumber(6), &[6; PAGE_BYTES]);
+        heap.evict_run(PageRun::new(PageNumber(2), 4));
+        assert_eq!(heap.present_pages().collect::<Vec<_>>(), [PageNumber(6)]);
+        heap.install_zero(PageNumber(5));
+        assert_eq!(heap.page_bytes(PageNumber(5)), Some(&[0; PAGE_BYTES]));
+        assert_eq!(heap.page_bytes(PageNumber(6)), Some(&[6; PAGE_BYTES]));
+    }
+}
+
+#[test]
+fn what_is_used_stays_when_the_clock_passes() {
+    let mut heap = HeapMemory::emulated(200 * PAGE_BYTES as u64).unwrap();
+    let installed: Vec<_> = (0..200).step_by(3).map(PageNumber).collect();
+    for page in &installed {
+        heap.install_zero(*page);
+    }
+    // All have come since the hand passed, so the first round finds none.
+    let first = heap.unused(10);
+    assert_eq!(first, installed[..10]);
+    let used = [PageNumber(0), PageNumber(99), PageNumber(198)];
+    for page in used {
+        heap.read::<u8>(u64::from(page.0) * PAGE_BYTES as u64)
+            .unwrap();
+    }
+    heap.finish();
+    let mut unused = heap.unused(installed.len() - used.len());
+    unused.sort_unstable();
+    assert!(used.iter().all(|page| !unused.contains(page)));
+    unused.extend(used);
+    unused.sort_unstable();
+    assert_eq!(unused, installed);
 }
 
 #[test]

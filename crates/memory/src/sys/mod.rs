@@ -79,6 +79,12 @@ trait Memory: Send {
     /// Returns the memory behind `range` (whole pages) to the system, if that can be done; then
     /// its bytes are zero. Answers whether it was done.
     fn give_back(&mut self, range: Range<usize>) -> bool;
+
+    /// Has memory behind `range` (whole pages) at once, if that can be done; its bytes stay as they
+    /// are. Answers whether it was done.
+    fn populate(&self, _range: Range<usize>) -> bool {
+        false
+    }
 }
 
 /// A page-aligned range of initialised bytes.
@@ -193,6 +199,16 @@ impl Mapping {
     #[inline]
     pub(crate) fn contains(&self, at: usize, length: usize) -> bool {
         length <= self.bytes && at <= self.bytes - length
+    }
+
+    /// Has memory behind `range` (whole pages) at once, if that can be done; its bytes stay as they
+    /// are. Answers whether it was done.
+    ///
+    /// # Panics
+    /// If the range leaves the mapping.
+    pub(crate) fn populate(&self, range: Range<usize>) -> bool {
+        assert!(range.start <= range.end && range.end <= self.bytes);
+        self.memory.populate(range)
     }
 
     /// Returns the memory behind `range` (whole pages) to the system, if that can be done; then

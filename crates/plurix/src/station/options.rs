@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plurix_wire::StationId;
+use plurix_wire::{PAGE_BYTES, StationId};
 
 use crate::net::Secret;
 
@@ -39,8 +39,13 @@ pub struct Options {
     pub fair_after: u32,
     /// A transaction that was refused with the token so often takes too long for it.
     pub token_tries: u32,
-    /// Most pages fetched ahead when pages are missed one after the other.
+    /// Most pages fetched ahead when pages are missed one after the other; twice as many are under way.
     pub read_ahead: u32,
+    /// Memory for pages of the heap. What was used the longest ago is given up between transactions, a
+    /// page at least is kept; a transaction that touches more has it until it ends, so a program that
+    /// reads more than there is memory for reads it in several transactions. Unlimited unless it is set:
+    /// a station does not know how many others share the machine.
+    pub cache_bytes: u64,
     /// On one host, speaks with the page server through memory that both map, rather than over the
     /// Unix socket.
     pub shared_memory: bool,
@@ -61,7 +66,8 @@ impl Default for Options {
             snapshot_tries: 16,
             fair_after: 8,
             token_tries: 4,
-            read_ahead: 32,
+            read_ahead: 256,
+            cache_bytes: u64::MAX,
             shared_memory: true,
             emulated_memory: false,
         }
@@ -74,6 +80,7 @@ impl Options {
             station: self.station.map(StationId),
             observer: self.observer,
             read_ahead: self.read_ahead,
+            cache_pages_max: (self.cache_bytes / PAGE_BYTES as u64).max(1) as usize,
             ..Default::default()
         }
     }

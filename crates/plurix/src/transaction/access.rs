@@ -34,7 +34,7 @@ impl Transaction<'_> {
         }
         let mut error = error;
         loop {
-            self.resolve(error)?;
+            self.bring(error, ptr)?;
             match T::read(self.pages, ptr.repr()) {
                 Ok(value) => return Ok(value),
                 Err(next) => error = next,
@@ -64,7 +64,7 @@ impl Transaction<'_> {
     fn open_missing<T: Pointee + ?Sized>(&mut self, ptr: Ptr<T>, error: AccessError) -> Result<()> {
         let mut error = error;
         loop {
-            self.resolve(error)?;
+            self.bring(error, ptr)?;
             match T::open(self.pages, ptr.repr()) {
                 Ok(_) => return Ok(()),
                 Err(next) => error = next,
@@ -115,26 +115,48 @@ impl Transaction<'_> {
             return Err(ErrorKind::Null.into());
         }
         while let Err(error) = self.pages.overwrite(ptr.offset(), bytes) {
-            self.resolve(error)?;
+            self.bring(error, ptr)?;
         }
         Ok(())
     }
 
-    /// Asks for the pages of a value or slice that will be needed, without waiting for them.
+    /// Asks for the pages of a value or slice that will be needed, without waiting for them. Of very
+    /// many it asks for the first ones: what is read from there on is fetched ahead without being told.
     pub fn prefetch<T: Pointee + ?Sized>(&self, ptr: Ptr<T>) {
+        if let Some((first, last)) = self.pages_of(ptr) {
+            let absent = (first.0..=last.0).find(|page| !self.pages.is_present(PageNumber(*page)));
+            if let Some(absent) = absent {
+                let mut driver = self.shared.driver();
+                driver
+                    .machine
+                    .prefetch(PageNumber(absent), last.0 - absent + 1);
+                driver.dispatch();
+            }
+        }
+    }
+
+    /// The first and the last page of what `ptr` points to, if that lies in the heap.
+    fn pages_of<T: Pointee + ?Sized>(&self, ptr: Ptr<T>) -> Option<(PageNumber, PageNumber)> {
         let (offset, bytes) = (ptr.offset(), T::bytes(ptr.repr()).unwrap_or(0));
         let end = offset.saturating_add(bytes);
-        if offset == 0 || bytes == 0 || end > self.pages.len() {
-            return; // The access that follows says what is wrong.
+        let is_inside = offset != 0 && bytes != 0 && end <= self.pages.len();
+        is_inside.then(|| (PageNumber::of(offset), PageNumber::of(end - 1)))
+    }
+
+    /// Fetches the page that an access misses, and all others of the value or slice, or says what is
+    /// wrong with the access. To look for the next one that is missing costs an access, so a long slice
+    /// would be looked through as often as it has pages.
+    fn bring<T: Pointee + ?Sized>(&self, error: AccessError, ptr: Ptr<T>) -> Result<()> {
+        self.resolve(error)?;
+        let Some((first, last)) = self.pages_of(ptr) else {
+            return Ok(());
+        };
+        for page in (first.0..=last.0).map(PageNumber) {
+            if !self.pages.is_present(page) {
+                self.resolve(AccessError::Missing { page })?;
+            }
         }
-        let (first, last) = (PageNumber::of(offset), PageNumber::of(end - 1));
-        let absent = (first.0..=last.0).any(|page| !self.pages.is_present(PageNumber(page)));
-        if absent {
-            self.shared
-                .driver()
-                .machine
-                .prefetch(first, last.0 - first.0 + 1);
-        }
+        Ok(())
     }
 
     /// Fetches the page that an access misses, or says what is wrong with the access.
@@ -149,13 +171,17 @@ impl Transaction<'_> {
         let mut driver = self.shared.driver();
         loop {
             match driver.machine.miss(page, self.pages) {
-                Miss::Installed => return Ok(()),
+                Miss::Installed => {
+                    // It may have asked for what is behind it.
+                    driver.dispatch();
+                    return Ok(());
+                }
                 Miss::SnapshotTooOld => return Err(self.poisoned(Poison::SnapshotTooOld)),
                 Miss::Lost => return Err(self.poisoned(Poison::Lost)),
                 Miss::Pending => {
                     // While the request travels there is time to have memory for the page.
                     driver.dispatch();
-                    self.pages.prepare(page);
+                    self.pages.prepare(page.into());
                 }
             }
             let waited = driver.wait(None, |machine| {

@@ -338,10 +338,12 @@ impl Leader {
         for page in self.checked_runs(pages)? {
             if self.members.get_mut(slot).held.remove(&page) {
                 self.members.get_mut(slot).stream.forget(page);
-                self.pages
-                    .entry(page)
-                    .holders
-                    .retain(|holder| *holder != slot);
+                let holders = &mut self.pages.entry(page).holders;
+                holders.retain(|holder| *holder != slot);
+                if holders.is_empty() {
+                    // Stations with little memory give up every page of a large heap in turn.
+                    *holders = Vec::new();
+                }
             }
         }
         Ok(())

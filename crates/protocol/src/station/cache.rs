@@ -17,23 +17,27 @@
 //! dropped can never reach a copy fetched later. `snapshot` moves only with a finished group, and
 //! every page in memory is then as of it.
 
+mod arrived;
 mod collapse;
 mod memory;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use plurix_wire::canary::{self, Canary};
-use plurix_wire::message::{Batch, Commit, Delta, Item, Lines, Member, Page};
-use plurix_wire::{CommitNumber, CommitSequence, Incarnation, PAGE_BYTES, PageNumber};
-use rustc_hash::{FxHashMap, FxHashSet};
+use plurix_wire::message::{Batch, Commit, Delta, Item, Lines, Member, PageRun};
+use plurix_wire::{CommitNumber, CommitSequence, Incarnation, PageNumber};
+use rustc_hash::FxHashMap;
 
 use super::pipeline::Pipeline;
-use super::{Answer, Install, Pages};
-use memory::{apply_held, install, put_back, settle_page};
+use super::{Answer, Pages};
+use crate::page_set::PageSet;
+pub(super) use arrived::Arrival;
+use arrived::{Arrived, page_bytes};
+use memory::{apply_held, put_back, settle_page};
 use watch::Watch;
 
 /// One entry of the queue.
@@ -52,19 +56,13 @@ enum Entry {
     End(CommitNumber),
 }
 
-/// A served page whose place in the queue has not been reached.
-#[derive(Debug, Clone, Hash)]
-struct Arrived {
-    page: Box<Page>,
-    /// It is in memory already, as of this snapshot.
-    installed: Option<CommitNumber>,
-}
-
 /// The pages of one incarnation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cache {
-    held: FxHashSet<PageNumber>,
+    held: PageSet,
     arrived: FxHashMap<PageNumber, Arrived>,
+    /// Those of them whose group is not finished.
+    unfinished: Vec<PageNumber>,
     queue: VecDeque<Entry>,
     /// How many entries of `queue` belong to finished groups.
     finished: usize,
@@ -113,18 +111,6 @@ impl Latest {
     }
 }
 
-/// Whether a page that was asked for is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
-    NotYet,
-    Installed,
-    /// Only a later state than the snapshot can be had, and the snapshot cannot move there before
-    /// more has arrived.
-    TooEarly,
-    /// Only a later state than the snapshot can be had; the next transaction has it.
-    TooOld,
-}
-
 impl Cache {
     /// An empty cache at `snapshot`; `orphans` are what an earlier life left in memory.
     pub(super) fn new(
@@ -165,7 +151,7 @@ impl Cache {
     }
 
     pub(super) fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() as usize
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
@@ -184,7 +170,7 @@ impl Cache {
     /// Every page that may be in memory; the cache is of no use afterwards.
     pub(super) fn abandon(&mut self) -> Vec<PageNumber> {
         let mut pages: Vec<_> = std::mem::take(&mut self.orphans);
-        pages.extend(self.held.drain());
+        pages.extend(std::mem::take(&mut self.held).iter());
         let installed = self
             .arrived
             .drain()
@@ -197,7 +183,9 @@ impl Cache {
 
     /// Takes what an earlier life left for what this one holds; a planted bug does that.
     pub(super) fn keep_orphans(&mut self) {
-        self.held.extend(self.orphans.drain(..));
+        for page in self.orphans.drain(..) {
+            self.held.insert(page);
+        }
     }
 
     /// Queues a batch.
@@ -210,13 +198,8 @@ impl Cache {
                 Item::Delta(delta) => Entry::Delta(delta),
                 Item::Page(page) => {
                     let number = page.page;
-                    self.arrived.insert(
-                        number,
-                        Arrived {
-                            page,
-                            installed: None,
-                        },
-                    );
+                    self.arrived.insert(number, Arrived::new(page));
+                    self.unfinished.push(number);
                     Entry::Page(number)
                 }
                 Item::Lines(lines) => Entry::Lines(self.merge(lines)),
@@ -233,14 +216,23 @@ impl Cache {
         }
         if batch.last {
             self.queue.push_back(Entry::End(batch.through));
-            self.finished = self.queue.len();
+            self.finish_group();
             self.latest.finished = self.latest.arrived;
             self.notice();
             if self.queued_bytes > self.collapse_at {
                 self.collapse();
             }
         } else if canary::strikes(Canary::ApplyUnfinished) {
-            self.finished = self.queue.len();
+            self.finish_group();
+        }
+    }
+
+    fn finish_group(&mut self) {
+        self.finished = self.queue.len();
+        for page in self.unfinished.drain(..) {
+            if let Some(arrived) = self.arrived.get_mut(&page) {
+                arrived.is_finished = true;
+            }
         }
     }
 
@@ -276,55 +268,20 @@ impl Cache {
         finished.any(|entry| matches!(entry, Entry::Own(..)))
     }
 
-    /// Whether `page` has arrived, and installs it for the running transaction if it can be.
-    pub(super) fn install(&mut self, page: PageNumber, memory: &impl Install) -> Arrival {
-        let Some(arrived) = self.arrived.get_mut(&page) else {
-            return Arrival::NotYet;
-        };
-        if arrived.page.base > self.snapshot {
-            return if self.is_finished(page) {
-                Arrival::TooOld
-            } else {
-                Arrival::TooEarly
-            };
-        }
-        if arrived.installed.is_none() {
-            let through = match canary::strikes(Canary::ApplyBeneath) {
-                true => arrived.page.held_from,
-                false => self.snapshot,
-            };
-            install(&arrived.page, through, memory);
-            arrived.installed = Some(self.snapshot);
-        }
-        Arrival::Installed
-    }
-
-    /// Whether [`install`](Self::install) has an answer for the running transaction.
-    pub(super) fn can_install(&self, page: PageNumber) -> bool {
-        let arrived = self.arrived.get(&page);
-        arrived.is_some_and(|arrived| arrived.page.base <= self.snapshot || self.is_finished(page))
-    }
-
-    /// Whether the page is part of a finished group.
-    fn is_finished(&self, page: PageNumber) -> bool {
-        let mut finished = self.queue.range(..self.finished);
-        finished.any(|entry| matches!(entry, Entry::Page(number) if *number == page))
-    }
-
     pub(super) fn has_arrived(&self, page: PageNumber) -> bool {
         self.arrived.contains_key(&page)
     }
 
     pub(super) fn holds(&self, page: PageNumber) -> bool {
-        self.held.contains(&page)
+        self.held.contains(page)
     }
 
-    /// The station gives up a page that it holds and that no queued fetch has brought.
-    pub(super) fn evict(&mut self, page: PageNumber, memory: &mut impl Pages) -> bool {
-        let held = !self.arrived.contains_key(&page) && self.held.remove(&page);
+    /// The station gives up a page that it holds and that no queued fetch has brought; answers whether
+    /// there is one.
+    pub(super) fn release(&mut self, page: PageNumber) -> bool {
+        let held = !self.arrived.contains_key(&page) && self.held.remove(page);
         if held {
             self.lose_sight(page);
-            memory.evict(page);
         }
         held
     }
@@ -436,8 +393,8 @@ impl Cache {
     /// Answers whether there were any.
     fn evict_orphans(&mut self, memory: &mut impl Pages) -> bool {
         let any = !self.orphans.is_empty();
-        for page in self.orphans.drain(..) {
-            memory.evict(page);
+        for run in PageRun::compact(self.orphans.drain(..)) {
+            memory.evict_run(run);
         }
         any
     }
@@ -476,6 +433,7 @@ impl Cache {
     /// it has applied the rest, and the pages that it then holds.
     pub(super) fn cut(&mut self) -> (CommitNumber, Vec<PageNumber>) {
         self.latest.cut();
+        self.unfinished.clear();
         let orphans = self.orphans.len();
         for entry in self.queue.drain(self.finished..) {
             if let Entry::Page(page) = entry
@@ -490,7 +448,7 @@ impl Cache {
             self.lose_sight(self.orphans[orphan]);
         }
         self.queued_bytes = self.count();
-        let mut held: Vec<PageNumber> = self.held.iter().copied().collect();
+        let mut held: Vec<PageNumber> = self.held.iter().collect();
         held.extend(self.arrived.keys());
         held.sort_unstable();
         held.dedup();
@@ -543,6 +501,7 @@ impl Hash for Cache {
         let Self {
             held,
             arrived,
+            unfinished,
             queue,
             finished,
             queued_bytes,
@@ -554,20 +513,12 @@ impl Hash for Cache {
             latest,
             watch,
         } = self;
-        held.iter().collect::<BTreeSet<_>>().hash(state);
+        held.iter().for_each(|page| page.hash(state));
+        unfinished.hash(state);
         arrived.iter().collect::<BTreeMap<_, _>>().hash(state);
         (queue, finished, queued_bytes, collapse_at, queue_bytes_max).hash(state);
         (snapshot, orphans, members, latest, watch).hash(state);
     }
-}
-
-fn page_bytes(page: &Page) -> usize {
-    let since: usize = page
-        .since
-        .iter()
-        .map(|delta| delta.writes.as_bytes().len())
-        .sum();
-    PAGE_BYTES + since
 }
 
 fn bytes_of(item: &Item) -> usize {

@@ -23,8 +23,8 @@ impl Hash for Station {
             transaction,
             pipeline,
             awaited,
-            last_miss,
             ahead,
+            brought: _,
             durable,
             durable_in,
             awaits_durable,
@@ -37,7 +37,7 @@ impl Hash for Station {
         (stands, number, session, cache, out).hash(state);
         (transaction, pipeline).hash(state);
         awaited.iter().collect::<BTreeSet<_>>().hash(state);
-        (seen, heap_bytes, last_miss, ahead).hash(state);
+        (seen, heap_bytes, ahead).hash(state);
         (durable, durable_in, awaits_durable, token).hash(state);
     }
 }

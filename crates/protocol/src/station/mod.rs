@@ -22,6 +22,7 @@
 
 mod cache;
 mod durable;
+mod fetching;
 mod fingerprint;
 mod news;
 mod outbox;
@@ -33,22 +34,21 @@ mod token;
 
 use std::collections::BTreeMap;
 
-use plurix_wire::canary::{self, Canary};
-use plurix_wire::message::{
-    Commit, CommitRefusal, FETCH_PAGES_MAX, Member, PageLines, PageRun, Request, SessionRefusal,
-    ToLeader, Welcome,
-};
-use plurix_wire::{
-    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, PAGE_BYTES, PageNumber,
-    StationId, StreamSequence, Term, WriteSet,
-};
-use rustc_hash::FxHashSet;
-
+use crate::page_set::PageSet;
 use crate::{Span, Time};
-use cache::{Arrival, Cache};
+use cache::Cache;
+use fetching::Ahead;
 use outbox::{Outbox, Submitted};
 pub use pages::{Install, Pages};
 use pipeline::Pipeline;
+use plurix_wire::canary::{self, Canary};
+use plurix_wire::message::{
+    Commit, CommitRefusal, Member, PageLines, Request, SessionRefusal, ToLeader, Welcome,
+};
+use plurix_wire::{
+    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, StationId, StreamSequence,
+    Term, WriteSet,
+};
 pub use session::StreamError;
 use token::Token;
 
@@ -69,6 +69,8 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// Most pages fetched ahead when misses are sequential; 1 for none.
     pub read_ahead: u32,
+    /// Pages that the station has between transactions, at most.
+    pub cache_pages_max: usize,
 }
 
 impl Default for Settings {
@@ -79,7 +81,8 @@ impl Default for Settings {
             heartbeat: Span::from_millis(100),
             silence_max: Span::from_millis(2_000),
             queue_bytes_max: 8 << 20,
-            read_ahead: 32,
+            read_ahead: 256,
+            cache_pages_max: usize::MAX,
         }
     }
 }
@@ -152,9 +155,10 @@ pub struct Station {
     transaction: Transaction,
     pipeline: Pipeline,
     /// Pages asked for that have not arrived.
-    awaited: FxHashSet<PageNumber>,
-    last_miss: Option<PageNumber>,
-    ahead: u32,
+    awaited: PageSet,
+    ahead: Ahead,
+    /// Pages put into memory for the running transaction, or the last one.
+    brought: usize,
     /// The newest commit known to survive a loss of power.
     durable: CommitNumber,
     /// The generation in which that was learnt.
@@ -217,9 +221,9 @@ impl Station {
             out: Outbox::default(),
             transaction: Transaction::None,
             pipeline: Pipeline::default(),
-            awaited: FxHashSet::default(),
-            last_miss: None,
-            ahead: 1,
+            awaited: PageSet::default(),
+            ahead: Ahead::default(),
+            brought: 0,
             durable: CommitNumber(0),
             durable_in: Generation(0),
             awaits_durable: None,
@@ -329,59 +333,10 @@ impl Station {
         if self.is_clashed() {
             return None;
         }
+        self.trim(memory);
+        self.brought = 0;
         self.transaction = Transaction::Running;
         Some(self.cache.snapshot())
-    }
-
-    /// The running transaction needs a page that is not in memory.
-    pub fn miss(&mut self, page: PageNumber, memory: &impl Install) -> Miss {
-        if matches!(self.transaction, Transaction::Doomed) {
-            return Miss::Lost;
-        }
-        debug_assert!(matches!(self.transaction, Transaction::Running));
-        match self.cache.install(page, memory) {
-            Arrival::Installed => return Miss::Installed,
-            Arrival::TooOld => return Miss::SnapshotTooOld,
-            // To run it again before the group is finished would meet the same snapshot.
-            Arrival::TooEarly => return Miss::Pending,
-            Arrival::NotYet => {}
-        }
-        if self.awaited.contains(&page) {
-            return Miss::Pending;
-        }
-        let sequential = self
-            .last_miss
-            .is_some_and(|last| last.0.checked_add(1) == Some(page.0));
-        self.ahead = if sequential {
-            (self.ahead * 2).min(self.settings.read_ahead)
-        } else {
-            1
-        };
-        let run = self.absent_run(page, self.ahead.max(1));
-        self.last_miss = Some(PageNumber(page.0 + (run.count - 1)));
-        self.fetch(run);
-        Miss::Pending
-    }
-
-    /// Asks for pages that will be needed; those that are here, under way, or beyond the heap are
-    /// left out.
-    pub fn prefetch(&mut self, first: PageNumber, count: u32) {
-        if matches!(self.state, State::Active) {
-            let mut page = u64::from(first.0);
-            let end = (page + u64::from(count)).min(self.heap_pages());
-            // What is left out is fetched when it is missed: the leader bounds what may be under way.
-            while page < end && self.awaited.len() < FETCH_PAGES_MAX as usize {
-                let number = PageNumber(page as u32);
-                let most = (end - page).min(u64::from(FETCH_PAGES_MAX)) as u32;
-                if self.is_absent(number) {
-                    let run = self.absent_run(number, most);
-                    page += u64::from(run.count);
-                    self.fetch(run);
-                } else {
-                    page += 1;
-                }
-            }
-        }
     }
 
     /// Asks the leader to commit the running transaction, with nothing else in flight.
@@ -437,7 +392,7 @@ impl Station {
     /// # Panics
     /// If there is no answer yet.
     pub fn settle(&mut self, memory: &mut impl Pages) -> Outcome {
-        match std::mem::replace(&mut self.transaction, Transaction::None) {
+        let outcome = match std::mem::replace(&mut self.transaction, Transaction::None) {
             Transaction::Doomed => {
                 memory.rollback();
                 Outcome::Lost
@@ -450,7 +405,9 @@ impl Station {
                 self.settle_commit(submitted.commit(), memory).into()
             }
             Transaction::None | Transaction::Running => panic!("nothing was asked to commit"),
-        }
+        };
+        self.trim(memory);
+        outcome
     }
 
     fn settle_commit(&mut self, commit: &Commit, memory: &mut impl Pages) -> Answer {
@@ -483,6 +440,7 @@ impl Station {
         ));
         memory.rollback();
         self.transaction = Transaction::None;
+        self.trim(memory);
     }
 
     /// Gives up the transaction, even while it commits: what becomes of it is never learnt, so the
@@ -490,61 +448,6 @@ impl Station {
     pub fn give_up(&mut self, memory: &mut impl Pages) {
         memory.rollback();
         self.transaction = Transaction::None;
-    }
-
-    /// Whether a page that was missed has arrived, so that [`miss`](Self::miss) is not `Pending`.
-    #[must_use]
-    pub fn has_arrived(&self, page: PageNumber) -> bool {
-        self.cache.can_install(page) || matches!(self.transaction, Transaction::Doomed)
-    }
-
-    /// Gives up pages, between transactions; not those that something in flight has touched.
-    pub fn evict(&mut self, pages: impl IntoIterator<Item = PageNumber>, memory: &mut impl Pages) {
-        assert!(
-            matches!(self.transaction, Transaction::None),
-            "evict between transactions"
-        );
-        let mut dropped: Vec<PageNumber> = pages
-            .into_iter()
-            .filter(|page| !self.pipeline.touches(*page) && self.cache.evict(*page, memory))
-            .collect();
-        dropped.sort_unstable();
-        if !dropped.is_empty() && matches!(self.state, State::Active) {
-            self.request(Request::Drop {
-                pages: PageRun::compact(dropped),
-            });
-        }
-    }
-
-    fn heap_pages(&self) -> u64 {
-        self.heap_bytes.unwrap_or(0) / PAGE_BYTES as u64
-    }
-
-    fn is_absent(&self, page: PageNumber) -> bool {
-        !self.cache.holds(page) && !self.cache.has_arrived(page) && !self.awaited.contains(&page)
-    }
-
-    /// Up to `most` pages from `first` on that are not here, as far as they are neighbours.
-    fn absent_run(&self, first: PageNumber, most: u32) -> PageRun {
-        let fits = self
-            .heap_pages()
-            .saturating_sub(u64::from(first.0))
-            .min(u64::from(most)) as u32;
-        let absent = (1..fits).take_while(|ahead| self.is_absent(PageNumber(first.0 + ahead)));
-        PageRun {
-            first,
-            count: 1 + absent.count() as u32,
-        }
-    }
-
-    fn fetch(&mut self, run: PageRun) {
-        if matches!(self.state, State::Active) {
-            self.awaited.extend(run.pages());
-            self.request(Request::Fetch {
-                run,
-                snapshot: self.cache.snapshot(),
-            });
-        }
     }
 
     /// Says something within the session; what is said without one is said again after a resume.

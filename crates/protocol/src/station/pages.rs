@@ -1,5 +1,6 @@
 //! What a station must be able to do with its pages.
 
+use plurix_wire::message::PageRun;
 use plurix_wire::{CommitSequence, PageBytes, PageNumber, Section, WriteSet};
 
 /// Memory into which missing pages can be put while a transaction runs.
@@ -16,6 +17,16 @@ pub trait Pages: Install {
     fn apply(&mut self, section: &Section<'_>);
     /// Makes a present page absent.
     fn evict(&mut self, page: PageNumber);
+    /// Makes the pages of a run absent, all of which may be present.
+    fn evict_run(&mut self, run: PageRun) {
+        run.pages().for_each(|page| self.evict(page));
+    }
+    /// At most `most` present pages that the station can best do without; none if nobody keeps a
+    /// record of what is used.
+    fn unused(&mut self, most: usize) -> Vec<PageNumber> {
+        let _ = most;
+        Vec::new()
+    }
     /// The transaction's bytes stay.
     fn finish(&mut self);
     /// The transaction's bytes are replaced by those before it.

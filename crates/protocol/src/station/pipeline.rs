@@ -22,7 +22,9 @@ use std::hash::{Hash, Hasher};
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{Commit, Page, PageLines};
 use plurix_wire::{CommitNumber, CommitSequence, LineMask, PageNumber, WriteSet};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
+
+use crate::page_set::PageSet;
 
 use super::outbox::Submitted;
 use super::{Answer, Outcome, Pages, Station, Transaction};
@@ -147,7 +149,7 @@ impl Pipeline {
         &mut self,
         sequence: CommitSequence,
         answer: Answer,
-        held: &FxHashSet<PageNumber>,
+        held: &PageSet,
         memory: &mut impl Pages,
     ) {
         let oldest = self.in_flight.front();
@@ -162,7 +164,7 @@ impl Pipeline {
                     // After a resume the refreshed lines contain it.
                     let refreshed = self.refreshed.get(&page);
                     let beneath = refreshed.is_none_or(|refresh| *refresh < number);
-                    memory.keep(sequence, &section, beneath && held.contains(&page));
+                    memory.keep(sequence, &section, beneath && held.contains(page));
                 }
                 self.pop();
             }

@@ -11,6 +11,7 @@ use plurix_wire::{Generation, Incarnation, PAGE_BYTES, PageNumber, StreamSequenc
 
 use super::cache::Cache;
 use super::{Outcome, Session, State, Station, Transaction};
+use crate::page_set::PageSet;
 use crate::{Span, Time};
 
 /// A station speaks so often in the silence that the leader bears: one word may be late, and lost
@@ -77,7 +78,7 @@ impl Station {
             self.state = State::Waiting;
         }
         self.out.clear();
-        self.awaited.clear();
+        self.awaited = PageSet::default();
         self.token = Default::default();
     }
 
@@ -243,7 +244,7 @@ impl Station {
                     self.seen = Default::default();
                     self.awaits_durable = None;
                 }
-                self.awaited.clear();
+                self.awaited = PageSet::default();
                 self.pipeline.end(|sequence| self.cache.answer(sequence));
                 self.transaction = match std::mem::replace(&mut self.transaction, Transaction::None)
                 {
@@ -282,7 +283,7 @@ impl Station {
         if batch.through < session.through {
             return Err(StreamError::Violation("a stream that goes back"));
         }
-        if !is_sound(&batch, |page| self.awaited.contains(&page)) {
+        if !is_sound(&batch, |page| self.awaited.contains(page)) {
             return Err(StreamError::Violation(
                 "a page that is none, comes twice, or was not asked for",
             ));
@@ -292,7 +293,7 @@ impl Station {
         self.token.hear(&batch);
         for item in &batch.items {
             if let Item::Page(page) = item {
-                self.awaited.remove(&page.page);
+                self.awaited.remove(page.page);
             }
         }
         let has_told = !batch.items.is_empty();

@@ -26,6 +26,10 @@ impl Memory {
         let pages = self.0.borrow();
         pages.get(&PageNumber(page)).map(|bytes| bytes[at])
     }
+
+    pub(crate) fn pages(&self) -> usize {
+        self.0.borrow().len()
+    }
 }
 
 impl Install for Memory {
@@ -48,6 +52,11 @@ impl Pages for Memory {
     fn evict(&mut self, page: PageNumber) {
         let before = self.0.borrow_mut().remove(&page);
         assert!(before.is_some(), "only a present page is evicted");
+    }
+
+    /// The first ones: nobody keeps a record of what is used.
+    fn unused(&mut self, most: usize) -> Vec<PageNumber> {
+        self.0.borrow().keys().copied().take(most).collect()
     }
 
     fn finish(&mut self) {}

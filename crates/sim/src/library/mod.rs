@@ -25,7 +25,7 @@ use generator::{Generator, Gn};
 use plurix::host::{SERVICE_PERIOD, Service};
 use plurix_protocol::{ConnectionId, Span};
 use plurix_wire::message::{Request, ToLeader};
-use plurix_wire::{CommitId, Incarnation, PageNumber};
+use plurix_wire::{CommitId, Incarnation, PAGE_BYTES, PageNumber};
 
 use crate::network::{Peer, Side};
 use crate::oracle::session::Sight;
@@ -145,6 +145,8 @@ impl World {
         options.log_full_patience = std::time::Duration::from_millis(chance.pick(&[50, 30_000]));
         options.fair_after = chance.pick(&[0, 1, 3, 8]);
         options.read_ahead = self.plan.station.read_ahead;
+        let pages = self.plan.station.cache_pages_max as u64;
+        options.cache_bytes = pages.saturating_mul(PAGE_BYTES as u64);
         options.emulated_memory = true;
         options
     }

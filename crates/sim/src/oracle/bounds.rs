@@ -70,6 +70,54 @@ fn backlogs(status: &Status, settings: &leader::Settings) -> Result<(), Violatio
     Ok(())
 }
 
+/// What a station had when its transaction began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cached {
+    /// Pages in memory.
+    pub(crate) present: usize,
+    /// Pages held or arrived.
+    pub(crate) pages: usize,
+}
+
+/// Judges the pages of a station whose transaction begins: those that it holds are as many as it may
+/// have. Answers what the transaction begins with.
+pub(crate) fn cache_at_begin(
+    station: &Station,
+    present: usize,
+    settings: &station::Settings,
+) -> Result<Cached, Violation> {
+    let (held, most) = (station.pages_held(), settings.cache_pages_max);
+    demand!(
+        held <= most,
+        ORACLE,
+        "a station begins a transaction with {held} pages, the settings allow {most}"
+    );
+    let pages = held + station.pages_arrived();
+    Ok(Cached { present, pages })
+}
+
+/// Judges the pages of a station that now has `present` in memory: more than it may have are those
+/// that came for the transaction, and some that were asked for ahead.
+pub(crate) fn cache(
+    station: &Station,
+    present: usize,
+    began: Cached,
+    settings: &station::Settings,
+) -> Result<(), Violation> {
+    let pages = station.pages_held() + station.pages_arrived();
+    let came = present.saturating_sub(began.present);
+    let most = settings
+        .cache_pages_max
+        .max(began.pages)
+        .saturating_add(came + 2 * settings.read_ahead as usize + 1);
+    demand!(
+        pages <= most,
+        ORACLE,
+        "a station has {pages} pages, of which {came} came for its transaction; the settings allow {most}"
+    );
+    Ok(())
+}
+
 /// Judges what a station queues that has had at most `pages` pages so far. Changes are merged when
 /// they exceed the setting, but never below the newest bytes of each page; a page that has arrived brings its
 /// history with it, and what the leader sends as one group is taken as one.

@@ -54,7 +54,7 @@ impl fmt::Display for Plan {
         write!(
             f,
             "; history {} B, backlog {} B, batch {} B, outcomes {}, recent pages {}, queue {} B, \
-             read ahead {}, window {} B, segment {} B",
+             read ahead {}, cache {}, window {} B, segment {} B",
             leader.history_bytes_max,
             leader.backlog_bytes_max,
             leader.batch_bytes,
@@ -62,8 +62,21 @@ impl fmt::Display for Plan {
             leader.recent_pages,
             station.queue_bytes_max,
             station.read_ahead,
+            Cache(station.cache_pages_max),
             weather.window_bytes,
             self.disk.segment_bytes,
         )
+    }
+}
+
+/// How many pages a station may have.
+struct Cache(usize);
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            usize::MAX => f.write_str("unlimited"),
+            pages => write!(f, "{pages} pages"),
+        }
     }
 }

@@ -155,13 +155,21 @@ impl Plan {
         let mut plan = Self::draw(&mut Random::new(seed, Purpose::Plan), &mut rare);
         plan.draw_history(&mut Random::new(seed, Purpose::History));
         plan.draw_checkpoints(&mut Random::new(seed, Purpose::Checkpoints));
+        plan.draw_caches(&mut Random::new(seed, Purpose::Caches));
         if let Some(situation) = plan.situation {
             situation.arrange(&mut plan, &mut rare);
         }
         plan
     }
 
-    /// Draws everything but checkpoints and history from `random`, and from `rare` the situation, if
+    /// Some stations have memory for a few pages only, so that pages are given up all the time.
+    fn draw_caches(&mut self, random: &mut Random) {
+        if random.chance(40) {
+            self.station.cache_pages_max = random.pick(&[1, 2, 3, 5, 8, 16]);
+        }
+    }
+
+    /// Draws everything but checkpoints, caches and history from `random`, and from `rare` the situation, if
     /// any, that the seed is made for.
     fn draw(random: &mut Random, rare: &mut Random) -> Self {
         let situation = Situation::draw(rare);

@@ -192,6 +192,12 @@ impl Memory for Mapped {
         // SAFETY: the caller's range lies in this mapping, and `&mut self` stands for its contents.
         unsafe { self.remove(range) }.is_ok()
     }
+
+    fn populate(&self, range: Range<usize>) -> bool {
+        let advice = Advice::LinuxPopulateWrite;
+        // SAFETY: the caller's range lies in this mapping, and the advice leaves its contents alone.
+        unsafe { madvise(self.pointer(range.start), range.len(), advice) }.is_ok()
+    }
 }
 
 impl Drop for Mapped {

@@ -3,10 +3,11 @@
 use plurix_wire::canary::{self, Canary};
 use plurix_wire::message::{Content, Page};
 use plurix_wire::{CommitNumber, PAGE_BYTES, PageBytes, PageNumber, WriteSet};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::super::{Install, Pages};
-use super::Arrived;
+use super::arrived::Arrived;
+use crate::page_set::PageSet;
 
 /// Puts a page into memory as of `through`.
 pub(super) fn install(page: &Page, through: CommitNumber, memory: &impl Install) {
@@ -47,10 +48,10 @@ pub(super) fn settle_page(arrived: Arrived, memory: &mut impl Pages) {
     }
 }
 
-pub(super) fn apply_held(held: &FxHashSet<PageNumber>, writes: &WriteSet, memory: &mut impl Pages) {
+pub(super) fn apply_held(held: &PageSet, writes: &WriteSet, memory: &mut impl Pages) {
     for section in writes
         .sections()
-        .filter(|section| held.contains(&section.page()))
+        .filter(|section| held.contains(section.page()))
     {
         memory.apply(&section);
     }
@@ -59,7 +60,7 @@ pub(super) fn apply_held(held: &FxHashSet<PageNumber>, writes: &WriteSet, memory
 /// Puts the bytes of the station's own commit `number` into memory, but for pages that were
 /// brought to that commit or beyond already: after a resume the refreshed lines contain it.
 pub(super) fn put_back(
-    held: &FxHashSet<PageNumber>,
+    held: &PageSet,
     refreshed: &FxHashMap<PageNumber, CommitNumber>,
     number: CommitNumber,
     writes: &WriteSet,
@@ -68,7 +69,7 @@ pub(super) fn put_back(
     for section in writes.sections() {
         let page = section.page();
         let beneath = refreshed.get(&page).is_none_or(|refresh| *refresh < number);
-        if beneath && held.contains(&page) && !canary::strikes(Canary::LoseMerge) {
+        if beneath && held.contains(page) && !canary::strikes(Canary::LoseMerge) {
             memory.apply(&section);
         }
     }

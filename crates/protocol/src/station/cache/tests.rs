@@ -1,8 +1,11 @@
 //! The bounds of the queue.
 
 use super::*;
-use plurix_wire::message::Content;
-use plurix_wire::{Generation, PageBytes, Section, StreamSequence, Term, WriteSetBuilder};
+use crate::station::Install;
+use plurix_wire::message::{Content, Page};
+use plurix_wire::{
+    Generation, PAGE_BYTES, PageBytes, Section, StreamSequence, Term, WriteSetBuilder,
+};
 
 struct Nowhere;
 
