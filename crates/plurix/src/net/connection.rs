@@ -21,6 +21,9 @@ const KEEP_BYTES: usize = 1 << 20;
 /// copied, as they may live long, and would keep a whole buffer alive.
 const SHARED_FRAME_BYTES_MIN: usize = 64 << 10;
 
+/// Buffers that are kept to be used again: about those of the pages that a station has asked for ahead.
+const LENT_BUFFERS_MAX: usize = 32;
+
 /// Byte strings from this length on are sent from where they are; a shorter one is copied faster.
 const LENT_BYTES_MIN: usize = 1 << 10;
 /// Most byte strings of one message that are sent so.
@@ -51,8 +54,9 @@ pub(crate) struct Connection {
     input: Vec<u8>,
     /// What of `input` is filled and not yet consumed.
     filled: std::ops::Range<usize>,
-    /// The last buffer whose parts messages have kept; it is used again when they are gone.
-    lent: Bytes,
+    /// The last buffers whose parts messages have kept; each is used again when they are gone. A new one
+    /// costs its page faults, which is more than to fill it.
+    lent: Vec<Bytes>,
     output: Vec<u8>,
     /// How much of `output` is sent.
     sent: usize,
@@ -74,7 +78,7 @@ impl Connection {
             transport: Transport::new(stream)?,
             input: vec![0; READ_BYTES],
             filled: 0..0,
-            lent: Bytes::new(),
+            lent: Vec::new(),
             output: Vec::new(),
             sent: 0,
             frame_max,
@@ -206,16 +210,22 @@ impl Connection {
     fn take_frame(&mut self, length: usize) -> Bytes {
         let frame = self.filled.start..self.filled.start + length;
         let rest = &self.input[frame.end..self.filled.end];
-        let spare = std::mem::take(&mut self.lent);
         let size = self.input.len();
-        let mut input = match spare.is_unique() && spare.len() >= size {
-            true => Vec::from(spare),
-            false => vec![0; size],
+        let mut lent = self.lent.iter();
+        let spare = lent.position(|buffer| buffer.is_unique() && buffer.len() >= size);
+        let mut input = match spare {
+            Some(spare) => Vec::from(self.lent.swap_remove(spare)),
+            None => vec![0; size],
         };
         input[..rest.len()].copy_from_slice(rest);
         self.filled = 0..rest.len();
-        self.lent = Bytes::from(std::mem::replace(&mut self.input, input));
-        self.lent.slice(frame)
+        let whole = Bytes::from(std::mem::replace(&mut self.input, input));
+        let frame = whole.slice(frame);
+        if self.lent.len() == LENT_BUFFERS_MAX {
+            self.lent.remove(0);
+        }
+        self.lent.push(whole);
+        frame
     }
 
     /// The next whole frame that was received, as `decode` reads it.

@@ -1,7 +1,7 @@
 //! A station: one member of the cluster, its memory, and the transactions it runs.
 
 pub(crate) mod baton;
-mod driver;
+pub(crate) mod driver;
 mod durable;
 mod options;
 mod tally;

@@ -9,6 +9,7 @@ use super::{Poison, Transaction};
 use crate::error::{ErrorKind, Result};
 use crate::plain::Plain;
 use crate::ptr::{Pointee, Ptr};
+use crate::station::driver::Driver;
 
 impl Transaction<'_> {
     /// The value or slice that `ptr` points to, as of the transaction's snapshot with its own
@@ -172,17 +173,12 @@ impl Transaction<'_> {
         loop {
             match driver.machine.miss(page, self.pages) {
                 Miss::Installed => {
-                    // It may have asked for what is behind it.
-                    driver.dispatch();
+                    self.prepare(&mut driver);
                     return Ok(());
                 }
                 Miss::SnapshotTooOld => return Err(self.poisoned(Poison::SnapshotTooOld)),
                 Miss::Lost => return Err(self.poisoned(Poison::Lost)),
-                Miss::Pending => {
-                    // While the request travels there is time to have memory for the page.
-                    driver.dispatch();
-                    self.pages.prepare(page.into());
-                }
+                Miss::Pending => self.prepare(&mut driver),
             }
             let waited = driver.wait(None, |machine| {
                 machine.has_arrived(page) || !matches!(machine.state(), State::Active)
@@ -202,6 +198,14 @@ impl Transaction<'_> {
             if rejoined.is_err() {
                 return Err(self.poisoned(Poison::Cut));
             }
+        }
+    }
+
+    /// Sends what a miss has asked for. While that travels there is time to have memory for it.
+    fn prepare(&self, driver: &mut Driver) {
+        driver.dispatch();
+        if let Some(run) = driver.machine.take_asked() {
+            self.pages.prepare(run);
         }
     }
 }

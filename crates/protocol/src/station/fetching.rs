@@ -32,6 +32,8 @@ const TRIM_PAGES_MAX: usize = 4096;
 pub(super) struct Ahead {
     first: u64,
     end: u64,
+    /// Nobody has made memory for it.
+    is_new: bool,
 }
 
 impl Ahead {
@@ -84,7 +86,7 @@ impl Station {
 
     /// The run that was asked for last has been reached: asks for the one behind it.
     fn read_on(&mut self) {
-        let Ahead { first, end } = self.ahead;
+        let Ahead { first, end, .. } = self.ahead;
         if end - first < READ_ON_PAGES_MIN || end >= self.heap_pages() {
             return;
         }
@@ -101,8 +103,20 @@ impl Station {
         let run = self.absent_run(first, most);
         let first = u64::from(first.0);
         let end = first + u64::from(run.count);
-        self.ahead = Ahead { first, end };
+        self.ahead = Ahead {
+            first,
+            end,
+            is_new: true,
+        };
         self.fetch(run);
+    }
+
+    /// The run that was asked for last because of a miss, once: while its pages travel there is time to
+    /// have memory for them.
+    pub fn take_asked(&mut self) -> Option<PageRun> {
+        let Ahead { first, end, .. } = self.ahead;
+        let is_new = std::mem::take(&mut self.ahead.is_new);
+        is_new.then(|| PageRun::new(PageNumber(first as u32), (end - first) as u32))
     }
 
     /// Asks for pages that will be needed; those that are here, under way, or beyond the heap are

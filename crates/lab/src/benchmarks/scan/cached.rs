@@ -22,7 +22,7 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     let mut station = Station::join(&server.address, Transport::Shared.options())?;
     scan(&mut station, pages, PIECE_PAGES)?;
     server.process.pause()?;
-    let (from, mut to) = (vec![1u8; bytes as usize], vec![0u8; bytes as usize]);
+    let (from, mut to) = (vec![1u8; bytes as usize], vec![2u8; bytes as usize]);
     let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..plan.throughput_rounds {
         let begun = Instant::now();
