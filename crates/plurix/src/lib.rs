@@ -41,6 +41,7 @@
 //! - [`Station`]: a member; [`Transaction`]: what a closure works with; [`Ptr`]: a pointer into the
 //!   heap; [`plain`](macro@plain): what may live there.
 //! - [`activity`]: tasks in the heap, run exactly once.
+//! - [`collections`]: maps, strings, counters and more, in the heap.
 //! - [`team`]: SPMD programs, which compute on weakly consistent memory by plain loads and stores.
 //! - [`outbox`]: what is told to the world outside, in order, and only when it is durable.
 //! - [`PageServer`]: orders commits and keeps them.
@@ -55,6 +56,7 @@ pub mod activity;
 mod admin;
 pub mod checkpoints;
 mod cluster;
+pub mod collections;
 pub mod error;
 mod heap;
 pub mod host;
@@ -74,6 +76,7 @@ pub use admin::{
     StationNumbers, StationStatus, Status, checkpoint, conflicts, page_holders, shutdown, status,
 };
 pub use cluster::{Cluster, ClusterOptions};
+pub use collections::HeapCell;
 pub use error::{Error, ErrorKind, Result};
 pub use heap::{HeapReport, PageBlock, PageUse, Place, Root, Usage};
 pub use pipeline::Commit;
