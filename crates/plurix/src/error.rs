@@ -64,6 +64,22 @@ pub enum ErrorKind {
         /// Length of the slice given.
         found: usize,
     },
+    /// A string does not fit where it is to be stored.
+    #[error(
+        "a string of {bytes} bytes does not fit {limit}; shorten it, or use a type with more room"
+    )]
+    StringTooLong {
+        /// Its length, in bytes.
+        bytes: usize,
+        /// The most there can be, in bytes.
+        limit: usize,
+    },
+    /// Too many keys of a map have the same hash.
+    #[error("{keys} keys of a map have the same hash; change what the keys are made of")]
+    KeysCollide {
+        /// How many there are.
+        keys: usize,
+    },
     /// The heap has no room.
     #[error("no room in the heap for {bytes} bytes; free something, or make a larger heap")]
     OutOfMemory {

@@ -18,6 +18,8 @@ use crate::transaction::Transaction;
 pub trait Key: Plain {
     /// What a key is looked up by, inserted from, and removed by.
     type Query<'q>: Copy;
+    /// Whether [`release`](Self::release) has anything to do.
+    const OWNS: bool;
 
     /// The hash of the key that `query` means.
     fn hash_of(query: Self::Query<'_>) -> u64;
@@ -73,6 +75,7 @@ pub trait PlainKey: Plain {}
 
 impl<K: PlainKey> Key for K {
     type Query<'q> = K;
+    const OWNS: bool = false;
 
     #[inline]
     fn hash_of(query: K) -> u64 {

@@ -18,12 +18,26 @@
 //! Anybody can write anything anywhere, so nothing read here is trusted: links, lengths and
 //! fingerprints are checked, and a contradiction is [`ErrorKind::Corrupt`].
 
+mod buffer;
+mod bytes;
 mod cell;
+mod counter;
 mod hash;
+mod inline_string;
 mod key;
+mod map;
+mod str;
+mod string;
+mod stripes;
 
+pub use bytes::{BytesHeader, HeapBytes};
 pub use cell::HeapCell;
+pub use counter::{Counter, CounterHeader};
+pub use inline_string::InlineString;
 pub use key::{Key, OrderedKey, PlainKey};
+pub use map::{HeapMap, Iter, Keys, MapHeader, Values};
+pub use str::HeapStr;
+pub use string::{HeapString, StringHeader};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plain::Plain;
@@ -80,7 +94,6 @@ impl Transaction<'_> {
 /// Defines a handle and its header: a plain struct `$inner` behind a type that carries the
 /// fingerprints of the parameters. The layout of the handle itself does not depend on them, as that
 /// of a pointer does not, so that a value can hold a collection of its own kind.
-#[allow(unused_macros, reason = "each collection uses it")]
 macro_rules! handle {
     (
         $(#[$attribute:meta])*
@@ -131,6 +144,12 @@ macro_rules! handle {
             #[must_use]
             pub fn as_ptr(self) -> $crate::Ptr<$header<$($parameter),*>> {
                 $crate::Ptr::at(self.0)
+            }
+
+            /// The handle of the header at `ptr`.
+            #[allow(dead_code, reason = "not every collection asks")]
+            fn from_inner(ptr: $crate::Ptr<$inner>) -> Self {
+                Self(ptr.offset(), std::marker::PhantomData)
             }
 
             /// The header, without the types.
@@ -219,13 +238,11 @@ macro_rules! handle {
         }
     };
 }
-#[allow(unused_imports, reason = "each collection uses it")]
 pub(crate) use handle;
 
 /// Refuses a header that does not begin with the fingerprint of `what` as this program knows it: it
 /// was destroyed, is no header, or was made by a program with other types.
 #[inline]
-#[allow(dead_code, reason = "each collection with a header asks")]
 fn check_fingerprint(found: u64, expected: u64, what: &'static str) -> Result<()> {
     if found == expected {
         Ok(())
@@ -252,7 +269,6 @@ fn corrupt(what: &'static str) -> Error {
 /// mistake.
 #[cold]
 #[inline(never)]
-#[allow(dead_code, reason = "each collection with links asks")]
 fn or_corrupt(error: Error, what: &'static str) -> Error {
     match error.kind() {
         ErrorKind::Null
@@ -262,3 +278,6 @@ fn or_corrupt(error: Error, what: &'static str) -> Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests;

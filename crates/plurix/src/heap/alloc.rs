@@ -62,6 +62,15 @@ impl Transaction<'_> {
         Ok(Ptr::slice_at(block.offset(), count as u64))
     }
 
+    /// Makes a slice of `count` values, at least one, that are whatever lay there before: for who writes
+    /// each of them before reading it.
+    pub(crate) fn alloc_slice_unset<T: Plain>(&mut self, count: usize) -> Result<Ptr<[T]>> {
+        let block = self.allocate(shape::<T>(count)?)?;
+        let ptr = Ptr::slice_at(block.offset(), count as u64);
+        self.prefetch(ptr);
+        Ok(ptr)
+    }
+
     /// Puts a copy of `values` into the heap.
     ///
     /// # Errors
