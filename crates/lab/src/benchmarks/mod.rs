@@ -4,6 +4,7 @@ mod access;
 mod bank;
 pub(crate) mod cells;
 mod checkpoint;
+mod collections;
 mod commit;
 mod counters;
 mod durable;
@@ -41,6 +42,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "access",
         what: "get and get_mut of cached objects, and a transaction that only reads",
         run: access::run,
+    },
+    Benchmark {
+        name: "collections",
+        what: "maps and counters in the heap, and how rarely stations conflict on them",
+        run: collections::run,
     },
     Benchmark {
         name: "commit",
