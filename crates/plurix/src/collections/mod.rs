@@ -18,6 +18,8 @@
 //! Anybody can write anything anywhere, so nothing read here is trusted: links, lengths and
 //! fingerprints are checked, and a contradiction is [`ErrorKind::Corrupt`].
 
+mod blocks;
+mod btree;
 mod buffer;
 mod bytes;
 mod cell;
@@ -31,13 +33,19 @@ mod string;
 mod stripes;
 
 pub use bytes::{BytesHeader, HeapBytes};
+mod queue;
+mod vec;
+
+pub use btree::{BTreeHeader, BTreeRange, HeapBTreeMap};
 pub use cell::HeapCell;
 pub use counter::{Counter, CounterHeader};
 pub use inline_string::InlineString;
 pub use key::{Key, OrderedKey, PlainKey};
 pub use map::{HeapMap, Iter, Keys, MapHeader, Values};
+pub use queue::{HeapQueue, QueueHeader, QueueIter};
 pub use str::HeapStr;
 pub use string::{HeapString, StringHeader};
+pub use vec::{HeapVec, Iter as VecIter, VecHeader};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plain::Plain;
