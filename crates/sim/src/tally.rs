@@ -37,6 +37,8 @@ pub struct Tally {
     pub given_up: u64,
     /// Entries of an outbox that were delivered, each time.
     pub delivered: u64,
+    /// Operations on collections that were committed, or only looked, and were not taken back.
+    pub operations: u64,
     /// Faults of all kinds.
     pub faults: u64,
     /// Faults of each kind.
@@ -91,6 +93,7 @@ impl AddAssign<&Self> for Tally {
         self.unknown += other.unknown;
         self.given_up += other.given_up;
         self.delivered += other.delivered;
+        self.operations += other.operations;
         self.faults += other.faults;
         self.leader_ends += other.leader_ends;
         self.crashes += other.crashes;

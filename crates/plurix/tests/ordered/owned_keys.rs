@@ -16,6 +16,7 @@ struct Boxed(Ptr<u64>);
 
 impl Key for Boxed {
     type Query<'q> = u64;
+    const OWNS: bool = true;
 
     fn hash_of(query: u64) -> u64 {
         query

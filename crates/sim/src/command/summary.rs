@@ -147,7 +147,8 @@ fn listed(counts: &BTreeMap<&'static str, u64>) -> String {
 fn print_transactions(tally: &Tally) {
     println!(
         "  {} transactions: {} commits, {} conflicts, {} only read, {} aborted, {} lost, \
-             {} of unknown fate; {} misses; {} entries of outboxes delivered",
+             {} of unknown fate; {} misses; {} entries of outboxes delivered; {} operations on \
+             collections",
         tally.attempts,
         tally.commits,
         tally.conflicts,
@@ -156,7 +157,8 @@ fn print_transactions(tally: &Tally) {
         tally.lost,
         tally.unknown,
         tally.misses,
-        tally.delivered
+        tally.delivered,
+        tally.operations
     );
     println!(
         "  histories judged by what programs saw alone: {} explained, {} undecided, {} went back",

@@ -13,6 +13,7 @@
 mod activities;
 mod bank;
 mod churn;
+mod collections;
 mod fair;
 mod machine;
 mod outbox;
@@ -386,6 +387,9 @@ impl World {
                 self.finished(index, Ending::Committed(at.number));
             }
             Report::Done(_) => {
+                if let Some(id) = library.attempt.id {
+                    self.oracles.collections.seen(id, library.attempt.at);
+                }
                 self.tally.read_only += 1;
                 self.finished(index, Ending::ReadOnly);
             }
@@ -410,6 +414,15 @@ impl World {
                 );
             }
             Report::Pushed(entries) => self.oracles.outbox.complete(&entries)?,
+            Report::Answered(answers) => {
+                if let Some(id) = library.attempt.id {
+                    self.oracles.collections.asked(id, answers);
+                }
+            }
+            Report::Replay => {
+                let operations = self.oracles.collections.replay(&self.oracles.model)?;
+                self.tally.operations = self.tally.operations.max(operations as u64);
+            }
             Report::Inspected => library.is_done = true,
             Report::Broken(violation) => return Err(violation),
             Report::Note(what) => {

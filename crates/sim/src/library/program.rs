@@ -10,7 +10,7 @@ use plurix_wire::PAGE_BYTES;
 
 use super::machine::Machine;
 use super::report::{Desk, Report, moment};
-use super::{activities, bank, churn, fair, outbox, pipeline, post};
+use super::{activities, bank, churn, collections, fair, outbox, pipeline, post};
 use crate::random::{Purpose, Random};
 use crate::world::Phase;
 
@@ -39,10 +39,12 @@ pub(crate) enum Kind {
     Pipeline,
     /// A long transaction among short ones, which must get done.
     Fair,
+    /// Random operations on vectors, maps, queues and registers.
+    Collections,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Bank,
         Self::Churn,
         Self::Activities,
@@ -50,6 +52,7 @@ impl Kind {
         Self::Post,
         Self::Pipeline,
         Self::Fair,
+        Self::Collections,
     ];
 }
 
@@ -140,6 +143,7 @@ pub(super) fn run(machine: Machine, start: Start) {
         Kind::Fair => Box::new(fair::Fair::new(&start)),
         Kind::Post => Box::new(post::Post::new(&start)),
         Kind::Pipeline => Box::new(pipeline::Pipeline::new(&start)),
+        Kind::Collections => Box::new(collections::Collections),
     };
     let mut done = Done::default();
     let mut options = start.options;

@@ -10,6 +10,7 @@ use plurix_protocol::Span;
 use plurix_wire::{CommitId, CommitNumber, Generation};
 
 use super::machine::{Machine, Pause};
+use crate::oracle::collections::Answers;
 use crate::oracle::{Moment, Violation};
 use crate::world::Phase;
 
@@ -40,6 +41,10 @@ pub(super) enum Report {
     Delivered(u64, u64),
     /// The values of all entries that were pushed, in the end.
     Pushed(Vec<u64>),
+    /// What the operations of this attempt answered, that is about to commit.
+    Answered(Answers),
+    /// What all have said that they did is now to be done again.
+    Replay,
     /// The program has seen all that it was to see at the end.
     Inspected,
     /// The program has found something that must not be.

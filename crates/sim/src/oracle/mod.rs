@@ -36,6 +36,7 @@ pub(crate) mod bank;
 pub mod blackbox;
 pub(crate) mod bounds;
 pub(crate) mod checkpoints;
+pub(crate) mod collections;
 pub(crate) mod convergence;
 pub(crate) mod decay;
 pub(crate) mod durability;
@@ -118,6 +119,7 @@ pub(crate) struct Oracles {
     pub(crate) numbering: numbering::Numbering,
     pub(crate) durability: durability::Durability,
     pub(crate) outbox: outbox::Outbox,
+    pub(crate) collections: collections::Collections,
     /// The newest commit answered to anybody.
     pub(crate) answered: Moment,
     /// What is found by way of the log counts for nothing, so that one sees what the black-box check

@@ -70,6 +70,19 @@ impl Model {
         self.ids.get(&id).copied()
     }
 
+    /// The commits that the log holds now, in order.
+    pub(crate) fn ids(&self) -> Vec<(CommitNumber, CommitId)> {
+        let ids = self.ids.iter();
+        let mut ids: Vec<_> = ids.map(|(id, number)| (*number, *id)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Whether what was there `at` a moment is behind what `generation` sees, or is just that.
+    pub(crate) fn is_seen(&self, generation: Generation, at: Moment) -> bool {
+        self.sees(generation, at)
+    }
+
     /// The commit that has number `at.number` in the eyes of `at.generation`.
     #[must_use]
     pub fn commit(&self, at: Moment) -> Option<&Truth> {
