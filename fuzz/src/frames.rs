@@ -2,7 +2,6 @@
 //! message that was decoded is encoded to bytes that mean the same.
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use bytes::Bytes;
 use plurix_wire::frame::{self, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES, Message};
@@ -353,7 +352,7 @@ pub(crate) fn to_station_seeds() -> Seeds {
 /// What a station tells of itself.
 fn numbers() -> StationNumbers {
     let mut numbers = StationNumbers::default();
-    numbers.commit_latency.record(Duration::from_micros(7));
+    numbers.commit_latency.record(7_000);
     numbers
 }
 

@@ -51,12 +51,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A request, and its bytes as offsets and values.
+type InFlight = (CommitSequence, WriteSet, Vec<(usize, u8)>);
+
 /// The base, and what is in flight, the oldest first. A request loses its bytes in a page that leaves
 /// memory.
 #[derive(Default)]
 struct Model {
     base: Vec<u8>,
-    in_flight: VecDeque<(CommitSequence, WriteSet, Vec<(usize, u8)>)>,
+    in_flight: VecDeque<InFlight>,
     newest: u64,
 }
 
@@ -93,10 +96,10 @@ fn run(heap: &mut HeapMemory, model: &mut Model, step: &Step) {
             submit,
         } => {
             for (at, value) in changes {
-                *heap.open::<u8>(*at as u64).unwrap() = *value;
+                *heap.open::<u8>(*at as u64).expect("in the heap") = *value;
             }
             for (at, value) in blind {
-                heap.overwrite(*at as u64, &[*value]).unwrap();
+                heap.overwrite(*at as u64, &[*value]).expect("in the heap");
             }
             let writes = heap.write_set();
             if !submit {

@@ -10,8 +10,6 @@
 //! It comes from peers: what is decoded has no more buckets than there are, and no sum of counts can
 //! overflow.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Buckets to a doubling, as a power of two.
@@ -67,10 +65,9 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Counts one more.
+    /// Counts one more, of so many nanoseconds.
     #[inline]
-    pub fn record(&mut self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    pub fn record(&mut self, nanos: u64) {
         let count = &mut self.counts[bucket(nanos)];
         *count = count.saturating_add(1);
         self.sum_ns = self.sum_ns.saturating_add(nanos);
@@ -106,50 +103,49 @@ impl Latencies {
             .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// All of them together.
+    /// All of them together, in nanoseconds.
     #[must_use]
-    pub fn sum(&self) -> Duration {
-        Duration::from_nanos(self.sum_ns)
+    pub fn sum_ns(&self) -> u64 {
+        self.sum_ns
     }
 
-    /// How many took no longer than `limit`, rounded to a bucket.
+    /// How many took no longer than `limit_ns`, rounded to a bucket.
     #[must_use]
-    pub fn within(&self, limit: Duration) -> u64 {
-        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let within = (0..BUCKETS).take_while(|&at| end_of(at) <= limit);
+    pub fn within(&self, limit_ns: u64) -> u64 {
+        let within = (0..BUCKETS).take_while(|&at| end_of(at) <= limit_ns);
         within.fold(0, |sum: u64, at| sum.saturating_add(self.counts[at]))
     }
 
-    /// The time that so many of a thousand did not exceed; zero if nothing was counted.
+    /// The time that so many of a thousand did not exceed, in nanoseconds; zero if nothing was counted.
     #[must_use]
-    pub fn permille(&self, permille: u64) -> Duration {
+    pub fn permille(&self, permille: u64) -> u64 {
         let count = u128::from(self.count());
         let rank = (count * u128::from(permille)).div_ceil(1000).max(1);
         let mut seen = 0;
         for (at, in_bucket) in self.counts.iter().enumerate() {
             seen += u128::from(*in_bucket);
             if seen >= rank {
-                return Duration::from_nanos(end_of(at).min(self.max_ns));
+                return end_of(at).min(self.max_ns);
             }
         }
-        Duration::ZERO
+        0
     }
 
     /// What people read of it.
     #[must_use]
     pub fn percentiles(&self) -> Percentiles {
-        let us = |time: Duration| time.as_secs_f64() * 1e6;
+        let us = |nanos: u64| nanos as f64 / 1e3;
         let count = self.count();
         if count == 0 {
             return Percentiles::default();
         }
         Percentiles {
             count,
-            mean_us: us(self.sum()) / count as f64,
+            mean_us: us(self.sum_ns) / count as f64,
             p50_us: us(self.permille(500)),
             p90_us: us(self.permille(900)),
             p99_us: us(self.permille(990)),
-            max_us: us(Duration::from_nanos(self.max_ns)),
+            max_us: us(self.max_ns),
         }
     }
 }
@@ -226,7 +222,7 @@ mod tests {
     #[test]
     fn percentiles_are_known_to_a_quarter() {
         let mut latencies = Latencies::default();
-        (1..=1000).for_each(|us| latencies.record(Duration::from_micros(us)));
+        (1..=1000).for_each(|us| latencies.record(us * 1000));
         let found = latencies.percentiles();
         for (found, exact) in [
             (found.p50_us, 500.0),
@@ -242,8 +238,8 @@ mod tests {
     #[test]
     fn what_travels_is_the_same_and_no_longer_than_it_may_be() {
         let mut latencies = Latencies::default();
-        latencies.record(Duration::from_micros(3));
-        latencies.record(Duration::from_secs(1000));
+        latencies.record(3_000);
+        latencies.record(1_000_000_000_000);
         for sent in [Latencies::default(), latencies] {
             let bytes = postcard::to_allocvec(&sent).unwrap();
             assert_eq!(postcard::from_bytes(&bytes), Ok(sent));
@@ -266,10 +262,10 @@ mod tests {
         };
         let mut sum = most.clone();
         sum.add(&most);
-        sum.record(Duration::MAX);
+        sum.record(u64::MAX);
         assert_eq!(sum.count(), u64::MAX);
         assert_eq!(Latencies::default().since(&sum).count(), 0);
         assert!(sum.percentiles().p99_us >= 0.0);
-        assert_eq!(most.permille(500), Duration::ZERO);
+        assert_eq!(most.permille(500), 0);
     }
 }

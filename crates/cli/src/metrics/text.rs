@@ -315,11 +315,11 @@ impl Text {
             };
             let (latencies, labels) = (of(numbers), labels(station));
             for end in BUCKETS_US {
-                let within = latencies.within(Duration::from_micros(end));
+                let within = latencies.within(end * 1000);
                 let le = end as f64 / 1e6;
                 let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"{le}\"}} {within}");
             }
-            let (count, sum) = (latencies.count(), latencies.sum().as_secs_f64());
+            let (count, sum) = (latencies.count(), latencies.sum_ns() as f64 / 1e9);
             let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
             let _ = writeln!(self.0, "{name}_sum{{{labels}}} {sum}");
             let _ = writeln!(self.0, "{name}_count{{{labels}}} {count}");
@@ -340,14 +340,18 @@ mod tests {
     fn every_sample_belongs_to_a_family_and_histograms_ascend() {
         let mut numbers = StationNumbers::default();
         for us in [1, 3, 30, 3_000_000] {
-            numbers.commit_latency.record(Duration::from_micros(us));
+            numbers.commit_latency.record(us * 1000);
         }
-        let mut station = StationStatus::default();
-        station.station = 4;
-        station.numbers = Some(Box::new(numbers));
-        let mut status = Status::default();
-        status.checkpoint = Some(Default::default());
-        status.stations = vec![station];
+        let station = StationStatus {
+            station: 4,
+            numbers: Some(Box::new(numbers)),
+            ..StationStatus::default()
+        };
+        let status = Status {
+            checkpoint: Some(Default::default()),
+            stations: vec![station],
+            ..Status::default()
+        };
         let text = of(&status);
         let (mut family, mut buckets) = (String::new(), Vec::new());
         for line in text.lines() {

@@ -288,25 +288,29 @@ pub(crate) mod tests {
     /// What a page server tells of two stations after so many seconds.
     pub(crate) fn status(seconds: u64, commits: [u64; 2], conflicts: u64) -> Status {
         let station = |(at, commits): (usize, u64)| {
-            let mut numbers = StationNumbers::default();
-            numbers.restarts = conflicts;
-            numbers.waited_us = seconds * 500_000;
-            (0..commits).for_each(|_| numbers.commit_latency.record(Duration::from_micros(9)));
-            let mut station = StationStatus::default();
-            station.station = at as u32 + 1;
-            station.incarnation = at as u64 + 10;
-            station.connected = true;
-            station.commits = commits;
-            station.numbers = Some(Box::new(numbers));
-            station
+            let mut numbers = StationNumbers {
+                restarts: conflicts,
+                waited_us: seconds * 500_000,
+                ..StationNumbers::default()
+            };
+            (0..commits).for_each(|_| numbers.commit_latency.record(9_000));
+            StationStatus {
+                station: at as u32 + 1,
+                incarnation: at as u64 + 10,
+                connected: true,
+                commits,
+                numbers: Some(Box::new(numbers)),
+                ..StationStatus::default()
+            }
         };
-        let mut status = Status::default();
-        status.term = 3;
-        status.uptime_ms = seconds * 1000;
-        status.commits = commits.iter().sum();
-        status.conflicts = conflicts;
-        status.stations = commits.into_iter().enumerate().map(station).collect();
-        status
+        Status {
+            term: 3,
+            uptime_ms: seconds * 1000,
+            commits: commits.iter().sum(),
+            conflicts,
+            stations: commits.into_iter().enumerate().map(station).collect(),
+            ..Status::default()
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Station {
             begun.expect("an active station has a session, and nothing clashes");
         }
         let begun = Begun::of(&driver);
+        driver.tally.attempt(&self.statistics);
         drop(driver);
         self.attempt_oldest(begun)
     }
@@ -114,7 +115,10 @@ impl Station {
             return Ok(Step::Alone);
         };
         if writes.is_empty() && !is_pipelined {
-            self.shared.driver().machine.abort(&mut self.pages);
+            let mut driver = self.shared.driver();
+            driver.machine.abort(&mut self.pages);
+            driver.tally.read();
+            drop(driver);
             self.statistics.reads += 1;
             let answered = executed.answer().is_some_and(|answer| answer.is_ok());
             let effects = if answered {
@@ -175,9 +179,11 @@ impl Station {
             match outcome {
                 Outcome::Committed(number) => {
                     if oldest.writes {
+                        self.shared.driver().tally.settled();
                         self.statistics.commits += 1;
                         self.statistics.last_commit = number;
                     } else {
+                        self.shared.driver().tally.read();
                         self.statistics.reads += 1;
                     }
                     self.settle(oldest.waiting.job, None, oldest.on_commit);

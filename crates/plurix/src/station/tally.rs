@@ -43,14 +43,20 @@ impl Tally {
     #[inline]
     pub(crate) fn answered(&mut self, committed: bool) {
         self.numbers.commits += u64::from(committed);
-        self.numbers.commit_latency.record(self.last_wait);
+        self.numbers.commit_latency.record(nanos(self.last_wait));
+    }
+
+    /// A commit that nobody waited for alone is in the heap.
+    #[inline]
+    pub(crate) fn settled(&mut self) {
+        self.numbers.commits += 1;
     }
 
     /// The last wait was for a page.
     #[inline]
     pub(crate) fn missed(&mut self) {
         self.numbers.misses += 1;
-        self.numbers.miss_latency.record(self.last_wait);
+        self.numbers.miss_latency.record(nanos(self.last_wait));
     }
 
     /// The connection was made again.
@@ -68,4 +74,8 @@ impl Tally {
             ..self.numbers.clone()
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -116,7 +116,8 @@ impl Own {
         match deed {
             Deed::Audit => {
                 let seen = tables.audit(tx)?;
-                return Ok(self.saw(seen));
+                self.saw(seen);
+                return Ok(());
             }
             Deed::GiveUp(slot) => {
                 tables.count(tx, slot, station)?;
