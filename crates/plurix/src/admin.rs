@@ -14,7 +14,7 @@ use plurix_wire::message::{ToLeader, ToStation};
 
 use crate::error::{ErrorKind, Result};
 use crate::net::handshake::{Client, ConnectError, connect};
-use crate::net::{Address, Connection, NetError, Secret};
+use crate::net::{Address, Connection, Credentials, NetError};
 
 /// A page server that takes longer to answer is not there. Marking a log clean waits for the disk.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -22,9 +22,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Asks the page server at `address` how it stands.
 ///
 /// # Errors
-/// [`ErrorKind::Connect`] if there is none, or it wants another secret.
-pub fn status(address: &Address, secret: Option<&Secret>) -> Result<Status> {
-    match ask(address, secret, &ToLeader::Status, ANSWER_MAX)? {
+/// [`ErrorKind::Connect`] if there is none, or it wants other credentials.
+pub fn status(address: &Address, credentials: impl Into<Credentials>) -> Result<Status> {
+    match ask(address, credentials, &ToLeader::Status, ANSWER_MAX)? {
         ToStation::Status(status) => Ok(*status),
         _ => Err(unexpected(address)),
     }
@@ -35,8 +35,8 @@ pub fn status(address: &Address, secret: Option<&Secret>) -> Result<Status> {
 ///
 /// # Errors
 /// As [`status`].
-pub fn shutdown(address: &Address, secret: Option<&Secret>) -> Result<()> {
-    match ask(address, secret, &ToLeader::Shutdown, ANSWER_MAX)? {
+pub fn shutdown(address: &Address, credentials: impl Into<Credentials>) -> Result<()> {
+    match ask(address, credentials, &ToLeader::Shutdown, ANSWER_MAX)? {
         ToStation::Stopping => Ok(()),
         _ => Err(unexpected(address)),
     }
@@ -51,10 +51,10 @@ pub fn shutdown(address: &Address, secret: Option<&Secret>) -> Result<()> {
 /// ends; and as [`status`].
 pub fn checkpoint(
     address: &Address,
-    secret: Option<&Secret>,
+    credentials: impl Into<Credentials>,
     patience: Duration,
 ) -> Result<CheckpointStatus> {
-    match ask(address, secret, &ToLeader::Checkpoint, patience)? {
+    match ask(address, credentials, &ToLeader::Checkpoint, patience)? {
         ToStation::Checkpointed(Ok(taken)) => Ok(*taken),
         ToStation::Checkpointed(Err(why)) => Err(ErrorKind::NoCheckpoint(why).into()),
         ToStation::Refused(refusal) => Err(ErrorKind::Refused(refusal).into()),
@@ -69,12 +69,12 @@ pub fn checkpoint(
 /// As [`status`].
 pub fn conflicts(
     address: &Address,
-    secret: Option<&Secret>,
+    credentials: impl Into<Credentials>,
     limit: u32,
     reset: bool,
 ) -> Result<Conflicts> {
     let question = ToLeader::Ask(Question::Conflicts { limit, reset });
-    match ask(address, secret, &question, ANSWER_MAX)? {
+    match ask(address, credentials, &question, ANSWER_MAX)? {
         ToStation::Insight(insight) => match *insight {
             Insight::Conflicts(conflicts) => Ok(conflicts),
             _ => Err(unexpected(address)),
@@ -90,14 +90,14 @@ pub fn conflicts(
 /// As [`status`].
 pub fn page_holders(
     address: &Address,
-    secret: Option<&Secret>,
+    credentials: impl Into<Credentials>,
     runs: &[(u32, u32)],
 ) -> Result<Vec<RunInsight>> {
     let runs = runs
         .iter()
         .map(|(first, count)| PageRun::new(plurix_wire::PageNumber(*first), *count));
     let question = ToLeader::Ask(Question::Pages(runs.collect()));
-    match ask(address, secret, &question, ANSWER_MAX)? {
+    match ask(address, credentials, &question, ANSWER_MAX)? {
         ToStation::Insight(insight) => match *insight {
             Insight::Pages(runs) => Ok(runs),
             _ => Err(unexpected(address)),
@@ -109,13 +109,13 @@ pub fn page_holders(
 /// Sends one message over a connection of its own and waits for the answer.
 fn ask(
     address: &Address,
-    secret: Option<&Secret>,
+    credentials: impl Into<Credentials>,
     message: &ToLeader,
     patience: Duration,
 ) -> Result<ToStation> {
     let deadline = Instant::now() + patience;
     let client = Client {
-        secret,
+        credentials: &credentials.into(),
         cluster: None,
         // Not for a single answer.
         shares_memory: false,

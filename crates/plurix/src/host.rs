@@ -148,7 +148,7 @@ impl Host for System {
         cluster: Option<ClusterId>,
     ) -> Result<(Box<dyn Link>, ClusterId), ConnectError> {
         let client = Client {
-            secret: self.options.secret.as_ref(),
+            credentials: &self.options.credentials(),
             cluster,
             shares_memory: self.options.shared_memory,
             timeout: crate::station::HANDSHAKE_MAX,

@@ -1,6 +1,7 @@
 //! What the stations of a team tell of themselves, as an observer reads it.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use plurix::team::{
     self, Program, Region, Report, Setup, TeamOptions, TeamStatistics, Turn, Worker,
@@ -102,7 +103,7 @@ fn stations_tell_what_they_do_while_they_do_it_and_at_the_end() {
             "{counts:?}"
         );
         assert!(counts.notices > 0, "{counts:?}");
-        assert_eq!(told.waited, report.waited.iter().sum());
+        assert_eq!(told.waited, report.waited.iter().sum::<Duration>());
         assert_eq!(Some(told.waited_least), report.waited.iter().min().copied());
         assert_eq!(Some(told.waited_most), report.waited.iter().max().copied());
         // In each part of the time somebody has computed at least as long as whoever has most in all.

@@ -11,9 +11,11 @@
 //! On one host a client may ask for shared memory. If it gets some, a descriptor comes with the
 //! `Accepted`, and everything after that goes through the memory.
 //!
-//! A proof is HMAC-SHA256 (RFC 2104) under the shared secret over the side's name, both nonces and
-//! the cluster id, so neither side reveals the secret and no proof can be replayed. It authenticates
-//! the beginning of the connection only; it neither encrypts nor protects what follows.
+//! A proof is HMAC-SHA256 (RFC 2104) under the shared secret over the side's name, both nonces,
+//! the cluster id and the channel, so neither side reveals the secret and no proof can be replayed. It
+//! authenticates the beginning of the connection only; it neither encrypts nor protects what follows.
+//! TLS does that, beneath all of this; the channel is then what the two ends of one TLS connection know
+//! (RFC 9266), so that no proof can be passed on to another connection.
 //!
 //! Two versions understand each other far enough to say that they differ. So these stay as they are
 //! for ever: the framing, magic and version at the front of the hello, and the encoding of
@@ -127,6 +129,14 @@ pub enum Rejection {
     /// The proof is missing or wrong.
     #[error("wrong or missing shared secret; give the file that the page server uses")]
     Secret,
+    /// The client speaks plain on a port where TLS is spoken.
+    #[error("the port is protected by TLS; give this machine's keys (--keys)")]
+    KeysNeeded,
+    /// The client speaks TLS on a port where there is none.
+    #[error(
+        "nobody speaks TLS there; give that machine its keys, too (--keys), or leave them away on both"
+    )]
+    NoKeys,
 }
 
 impl Message for ClientHello {}
@@ -134,9 +144,16 @@ impl Message for ServerFrame {}
 impl Message for ClientProof {}
 
 /// The bytes that a proof authenticates. `side` is `b"client"` or `b"server"`, so that one side's
-/// proof can never be reflected as the other's.
+/// proof can never be reflected as the other's. `channel` is what only the two ends of the connection
+/// know, or nothing.
 #[must_use]
-pub fn transcript(side: &[u8; 6], client: &Nonce, server: &Nonce, cluster: ClusterId) -> Vec<u8> {
+pub fn transcript(
+    side: &[u8; 6],
+    client: &Nonce,
+    server: &Nonce,
+    cluster: ClusterId,
+    channel: &[u8],
+) -> Vec<u8> {
     [
         &MAGIC[..],
         side,
@@ -144,6 +161,7 @@ pub fn transcript(side: &[u8; 6], client: &Nonce, server: &Nonce, cluster: Clust
         client,
         server,
         &cluster.0,
+        channel,
     ]
     .concat()
 }

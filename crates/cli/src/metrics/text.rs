@@ -1,7 +1,6 @@
 //! A status in Prometheus' text format (exposition format 0.0.4).
 
 use std::fmt::{Display, Write};
-use std::time::Duration;
 
 use plurix::{Latencies, StationNumbers, StationStatus, Status};
 

@@ -281,7 +281,6 @@ impl Rates {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
 
     use super::*;
 

@@ -59,6 +59,17 @@ impl Address {
         Ok(socket.local_addr()?.ip())
     }
 
+    /// The name or number of the host, as it was given; nothing for a Unix socket.
+    pub(crate) fn host(&self) -> &str {
+        match self {
+            Self::Unix(_) => "",
+            Self::Tcp(text) => {
+                let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+                host.trim_start_matches('[').trim_end_matches(']')
+            }
+        }
+    }
+
     /// Whether only this machine can reach the address.
     pub(crate) fn is_local(&self) -> bool {
         match self {

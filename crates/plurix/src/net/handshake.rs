@@ -16,7 +16,9 @@ use plurix_wire::handshake::{
 
 use super::address::Address;
 use super::connection::{Connection, NetError};
-use super::secret::{Secret, Side};
+use super::credentials::Credentials;
+use super::secret::{Shared, Side};
+use super::tls::{Session, TlsError};
 use super::transport::Stream;
 
 /// Why a page server could not be joined.
@@ -39,6 +41,20 @@ pub enum ConnectError {
         /// What happened.
         source: NetError,
     },
+    /// The two sides do not trust each other, or somebody between them interferes.
+    #[error("the connection to {address} is not safe: {source}")]
+    Tls {
+        /// The address tried.
+        address: Address,
+        /// What is the matter.
+        source: TlsError,
+    },
+    /// The address is another machine's, and there are no keys.
+    #[error(
+        "{0} is on another machine, and what is said on the way there would not be protected; give this \
+         machine's keys (--keys, from plurix keys issue), or allow it (--insecure-plain)"
+    )]
+    KeysNeeded(Address),
     /// The peer did not finish the handshake in time.
     #[error("{0} accepts connections but does not answer; is it a page server?")]
     Silent(Address),
@@ -56,15 +72,33 @@ impl ConnectError {
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Rejected { .. })
+        !matches!(
+            self,
+            Self::Rejected { .. } | Self::Tls { .. } | Self::KeysNeeded(_)
+        )
+    }
+
+    /// Whether somebody on the way could have caused it. So it is no reason to give a session up that has
+    /// been: the true peer may answer the next time.
+    pub(crate) fn may_be_forged(&self) -> bool {
+        let unproven = [
+            Rejection::NoKeys,
+            Rejection::KeysNeeded,
+            Rejection::NotPlurix,
+        ];
+        match self {
+            Self::Tls { .. } => true,
+            Self::Rejected { why, .. } => unproven.contains(why),
+            _ => false,
+        }
     }
 }
 
 /// Who connects, and what it wants.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
-    /// With one, the server must prove that it knows it too.
-    pub(crate) secret: Option<&'a Secret>,
+    /// With a secret, the server must prove that it knows it too; with keys, that it is who it should be.
+    pub(crate) credentials: &'a Credentials,
     /// The only cluster that will do.
     pub(crate) cluster: Option<ClusterId>,
     /// On one host, what is said goes through shared memory, if that can be had.
@@ -81,38 +115,66 @@ pub(crate) fn connect(
     let deadline = Instant::now() + client.timeout;
     let mut failure = None;
     for candidate in address.candidates() {
-        match open(&candidate, client.timeout) {
+        match open(&candidate, client) {
             Ok(connection) => return shake(connection, &candidate, client, deadline),
-            Err(source) => {
-                failure = Some(ConnectError::Unreachable {
-                    address: candidate,
-                    source,
-                });
-            }
+            Err(error @ ConnectError::Unreachable { .. }) => failure = Some(error),
+            Err(error) => return Err(error),
         }
     }
     Err(failure.expect("an address has at least one candidate"))
 }
 
-fn open(address: &Address, timeout: Duration) -> io::Result<Connection> {
-    let stream = match address {
-        Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
-        Address::Tcp(text) => {
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            let mut stream = None;
-            for socket in text.to_socket_addrs()? {
-                match TcpStream::connect_timeout(&socket, timeout) {
-                    Ok(open) => {
-                        stream = Some(open);
-                        break;
-                    }
-                    Err(error) => last = error,
-                }
-            }
-            Stream::Tcp(stream.ok_or(last)?)
-        }
+fn open(address: &Address, client: &Client<'_>) -> Result<Connection, ConnectError> {
+    let unreachable = |source| ConnectError::Unreachable {
+        address: address.clone(),
+        source,
     };
-    Connection::new(stream, HANDSHAKE_BYTES_MAX)
+    let text = match address {
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).map_err(unreachable)?;
+            return Connection::new(Stream::Unix(stream), HANDSHAKE_BYTES_MAX).map_err(unreachable);
+        }
+        Address::Tcp(text) => text,
+    };
+    let credentials = client.credentials;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for socket in text.to_socket_addrs().map_err(unreachable)? {
+        if credentials.keys.is_none() && !credentials.allow_plain(socket.ip()) {
+            return Err(ConnectError::KeysNeeded(address.clone()));
+        }
+        match TcpStream::connect_timeout(&socket, client.timeout) {
+            Ok(stream) => {
+                let connection = Connection::new(Stream::Tcp(stream), HANDSHAKE_BYTES_MAX);
+                return protect(connection.map_err(unreachable)?, address, credentials);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(unreachable(last))
+}
+
+/// Begins TLS, if there are keys.
+fn protect(
+    mut connection: Connection,
+    address: &Address,
+    credentials: &Credentials,
+) -> Result<Connection, ConnectError> {
+    if let Some(keys) = &credentials.keys {
+        let session = Session::client(keys, address.host()).map_err(NetError::from);
+        let begun = session.and_then(|session| connection.protect(session));
+        begun.map_err(|source| ConnectError::broken(address, source))?;
+    }
+    Ok(connection)
+}
+
+impl ConnectError {
+    fn broken(address: &Address, source: NetError) -> Self {
+        let address = address.clone();
+        match source {
+            NetError::Tls(source) => Self::Tls { address, source },
+            source => Self::Broken { address, source },
+        }
+    }
 }
 
 fn shake(
@@ -122,15 +184,12 @@ fn shake(
     deadline: Instant,
 ) -> Result<(Connection, ClusterId), ConnectError> {
     let Client {
-        secret,
+        credentials,
         cluster,
         shares_memory,
         ..
     } = *client;
-    let broken = |source| ConnectError::Broken {
-        address: address.clone(),
-        source,
-    };
+    let broken = |source| ConnectError::broken(address, source);
     let rejected = |why| ConnectError::Rejected {
         address: address.clone(),
         why,
@@ -160,14 +219,21 @@ fn shake(
             ..
         } => (cluster, nonce, proof),
     };
+    let channel = connection.channel().map_err(broken)?;
+    let shared = Shared {
+        client: &ours,
+        server: &theirs,
+        cluster: found,
+        channel: &channel,
+    };
+    let secret = credentials.secret.as_ref();
     if let Some(secret) = secret {
-        let proven =
-            proof.is_some_and(|proof| secret.verify(Side::Server, &ours, &theirs, found, &proof));
+        let proven = proof.is_some_and(|proof| secret.verify(Side::Server, shared, &proof));
         if !proven {
             return Err(rejected(Rejection::Secret));
         }
     }
-    let proof = secret.map(|secret| secret.proof(Side::Client, &ours, &theirs, found));
+    let proof = secret.map(|secret| secret.proof(Side::Client, shared));
     let proof = ClientProof {
         proof,
         shares_memory,
@@ -195,16 +261,25 @@ fn answer(
     address: &Address,
     deadline: Instant,
 ) -> Result<(ServerFrame, Option<OwnedFd>), ConnectError> {
-    let broken = |source| ConnectError::Broken {
-        address: address.clone(),
-        source,
-    };
+    let broken = |source| ConnectError::broken(address, source);
     let mut memory = None;
     loop {
-        connection.flush().map_err(broken)?;
+        // Who has sent a last word takes no more; what it said tells more than that.
+        let flushed = connection.flush();
         let received = connection.receive_passed().map(|(_, passed)| {
             memory = passed.or(memory.take());
         });
+        if let Err(NetError::Tls(source)) = received {
+            // Lets the peer know.
+            let _ = connection.flush();
+            return Err(match connection.plain_answer() {
+                Some(ServerFrame::Rejected(why)) => ConnectError::Rejected {
+                    address: address.clone(),
+                    why,
+                },
+                _ => broken(source.into()),
+            });
+        }
         match connection.next() {
             Ok(Some(frame)) => return Ok((frame, memory)),
             Ok(None) => {}
@@ -218,6 +293,7 @@ fn answer(
             Err(error) => return Err(broken(error)),
         }
         received.map_err(broken)?;
+        flushed.map_err(broken)?;
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ConnectError::Silent(address.clone()));
@@ -230,14 +306,22 @@ fn answer(
 #[derive(Debug)]
 pub(crate) struct ServerHandshake {
     cluster: ClusterId,
-    secret: Option<Secret>,
+    credentials: Credentials,
     state: ServerState,
 }
 
 #[derive(Debug)]
 enum ServerState {
-    AwaitsHello,
-    AwaitsProof { client: Nonce, server: Nonce },
+    AwaitsFirstByte,
+    AwaitsHello {
+        /// The peer has left out TLS.
+        is_bare: bool,
+    },
+    AwaitsProof {
+        client: Nonce,
+        server: Nonce,
+        channel: Vec<u8>,
+    },
 }
 
 /// How far a handshake has come.
@@ -252,29 +336,39 @@ pub(crate) enum Progress {
 }
 
 impl ServerHandshake {
-    pub(crate) fn new(cluster: ClusterId, secret: Option<Secret>) -> Self {
+    pub(crate) fn new(cluster: ClusterId, credentials: Credentials) -> Self {
         Self {
             cluster,
-            secret,
-            state: ServerState::AwaitsHello,
+            credentials,
+            state: ServerState::AwaitsFirstByte,
         }
     }
 
     /// Goes on with what the connection has received, and queues the answer.
     pub(crate) fn advance(&mut self, connection: &mut Connection) -> Result<Progress, NetError> {
         loop {
-            let answer = match self.state {
-                ServerState::AwaitsHello => match connection.next_by(Greeting::decode) {
-                    Ok(None) => return Ok(Progress::Waiting),
-                    Ok(Some(greeting)) => self.greet(&greeting)?,
-                    Err(NetError::Wire(_)) => ServerFrame::Rejected(Rejection::NotPlurix),
-                    Err(error) => return Err(error),
+            let answer = match &self.state {
+                ServerState::AwaitsFirstByte => match self.begin(connection)? {
+                    Some(None) => continue,
+                    Some(Some(why)) => ServerFrame::Rejected(why),
+                    None => return Ok(Progress::Waiting),
                 },
-                ServerState::AwaitsProof { client, server } => {
+                ServerState::AwaitsHello { is_bare } => {
+                    match connection.next_by(Greeting::decode) {
+                        Ok(None) => return Ok(Progress::Waiting),
+                        Ok(Some(Greeting::Hello(_))) if *is_bare => {
+                            ServerFrame::Rejected(Rejection::KeysNeeded)
+                        }
+                        Ok(Some(greeting)) => self.greet(&greeting, connection.channel()?)?,
+                        Err(NetError::Wire(_)) => ServerFrame::Rejected(Rejection::NotPlurix),
+                        Err(error) => return Err(error),
+                    }
+                }
+                ServerState::AwaitsProof { .. } => {
                     let Some(proof) = connection.next::<ClientProof>()? else {
                         return Ok(Progress::Waiting);
                     };
-                    if self.believes(&proof, &client, &server) {
+                    if self.believes(&proof) {
                         accept(connection, proof.shares_memory)?;
                         return Ok(Progress::Accepted);
                     }
@@ -288,7 +382,29 @@ impl ServerHandshake {
         }
     }
 
-    fn greet(&mut self, greeting: &Greeting) -> io::Result<ServerFrame> {
+    /// Looks whether the peer begins with TLS, and whether it should; answers why not to go on, if it is
+    /// known.
+    fn begin(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Option<Option<Rejection>>, NetError> {
+        let Some(begins_tls) = connection.begins_tls() else {
+            return Ok(None);
+        };
+        let keys = self.credentials.keys.as_ref();
+        // Nobody is between the ends of a Unix socket.
+        let keys = keys.filter(|_| !connection.end_proves_death());
+        let is_bare = keys.is_some() && !begins_tls;
+        self.state = ServerState::AwaitsHello { is_bare };
+        match keys {
+            None if begins_tls => return Ok(Some(Some(Rejection::NoKeys))),
+            Some(keys) if begins_tls => connection.protect(Session::server(keys)?)?,
+            _ => {}
+        }
+        Ok(Some(None))
+    }
+
+    fn greet(&mut self, greeting: &Greeting, channel: Vec<u8>) -> io::Result<ServerFrame> {
         let hello = match greeting {
             Greeting::Hello(hello) => hello,
             Greeting::OtherVersion(theirs) => {
@@ -302,11 +418,20 @@ impl ServerHandshake {
         if hello.cluster.is_some_and(|cluster| cluster != self.cluster) {
             return Ok(ServerFrame::Rejected(Rejection::WrongCluster(self.cluster)));
         }
-        let (client, server) = (hello.nonce, nonce()?);
-        self.state = ServerState::AwaitsProof { client, server };
-        let secret = self.secret.as_ref();
-        let proof = secret.map(|s| s.proof(Side::Server, &client, &server, self.cluster));
-        let cluster = self.cluster;
+        let (client, server, cluster) = (hello.nonce, nonce()?, self.cluster);
+        let shared = Shared {
+            client: &client,
+            server: &server,
+            cluster,
+            channel: &channel,
+        };
+        let secret = self.credentials.secret.as_ref();
+        let proof = secret.map(|secret| secret.proof(Side::Server, shared));
+        self.state = ServerState::AwaitsProof {
+            client,
+            server,
+            channel,
+        };
         Ok(ServerFrame::Hello {
             version: VERSION,
             cluster,
@@ -315,11 +440,24 @@ impl ServerHandshake {
         })
     }
 
-    fn believes(&self, proof: &ClientProof, client: &Nonce, server: &Nonce) -> bool {
-        self.secret.as_ref().is_none_or(|secret| {
-            proof.proof.is_some_and(|proof| {
-                secret.verify(Side::Client, client, server, self.cluster, &proof)
-            })
+    fn believes(&self, told: &ClientProof) -> bool {
+        let ServerState::AwaitsProof {
+            client,
+            server,
+            channel,
+        } = &self.state
+        else {
+            return false;
+        };
+        let shared = Shared {
+            client,
+            server,
+            cluster: self.cluster,
+            channel,
+        };
+        self.credentials.secret.as_ref().is_none_or(|secret| {
+            told.proof
+                .is_some_and(|proof| secret.verify(Side::Client, shared, &proof))
         })
     }
 }
@@ -350,6 +488,7 @@ fn nonce() -> io::Result<Nonce> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Secret;
     use crate::net::connection::tests::Anything;
 
     const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -361,9 +500,9 @@ mod tests {
         (connection(a), connection(b))
     }
 
-    fn client(secret: Option<&Secret>, cluster: Option<ClusterId>) -> Client<'_> {
+    fn client(credentials: &Credentials, cluster: Option<ClusterId>) -> Client<'_> {
         Client {
-            secret,
+            credentials,
             cluster,
             shares_memory: true,
             timeout: Duration::from_secs(10),
@@ -381,12 +520,15 @@ mod tests {
         Progress,
         Connection,
     ) {
-        let secret = |text: Option<&str>| text.map(|text| Secret::new(text).unwrap());
+        let secret = |text: Option<&str>| {
+            let secret = text.map(|text| Secret::new(text).unwrap());
+            Credentials::from(secret.as_ref())
+        };
         let (mut here, there) = pair();
-        let client_secret = secret(theirs);
+        let credentials = secret(theirs);
         let client = std::thread::spawn(move || {
             let address = Address::Unix("pair".into());
-            let client = client(client_secret.as_ref(), wanted);
+            let client = client(&credentials, wanted);
             shake(there, &address, &client, Instant::now() + client.timeout)
         });
         let mut server = ServerHandshake::new(CLUSTER, secret(ours));
@@ -480,7 +622,13 @@ mod tests {
         here.flush().unwrap();
         let address = Address::Unix("pair".into());
         let deadline = Instant::now() + Duration::from_secs(10);
-        let error = shake(there, &address, &client(None, None), deadline).unwrap_err();
+        let error = shake(
+            there,
+            &address,
+            &client(&Credentials::default(), None),
+            deadline,
+        )
+        .unwrap_err();
         assert!(!error.is_passing());
         let why = Rejection::NotPlurix;
         assert!(matches!(error, ConnectError::Rejected { why: found, .. } if found == why));
@@ -502,7 +650,7 @@ mod tests {
             there.queue(&Anything((magic, theirs, more))).unwrap();
             there.flush().unwrap();
             here.receive().unwrap();
-            let mut server = ServerHandshake::new(CLUSTER, None);
+            let mut server = ServerHandshake::new(CLUSTER, Credentials::default());
             let progress = server.advance(&mut here).unwrap();
             assert_eq!(progress, Progress::Rejected(expected));
         }

@@ -1,13 +1,16 @@
 //! Listening for stations: one Unix socket, one TCP port, or both.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use super::address::{Address, unix_beside};
 use super::connection::Connection;
+use super::credentials::Credentials;
 use super::transport::Stream;
 
 /// Why a page server cannot listen.
@@ -25,10 +28,15 @@ pub enum ListenError {
         /// What the system says.
         source: io::Error,
     },
-    /// Other machines could reach the address, and there is no secret.
+    /// Other machines could reach the address, and there are no keys.
     #[error(
-        "{0} can be reached from other machines; give a shared secret (--secret-file), \
-         or listen on 127.0.0.1 or a Unix socket"
+        "{0} can be reached from other machines; give this machine's keys (--keys, from plurix keys \
+         issue), listen on 127.0.0.1 or a Unix socket, or allow it without protection (--insecure-plain)"
+    )]
+    KeysNeeded(Address),
+    /// Other machines could reach the address without keys, and there is no secret.
+    #[error(
+        "{0} can be reached from other machines; without keys it needs a shared secret (--secret-file)"
     )]
     SecretNeeded(Address),
 }
@@ -76,7 +84,23 @@ impl Listener {
             return None;
         };
         let path = unix_beside(socket.local_addr().ok()?.port());
-        Self::bind(&Address::Unix(path)).ok()
+        let listener = Self::bind(&Address::Unix(path.clone())).ok()?;
+        // Without keys of their own, processes of this user alone get in by it.
+        let own = std::fs::set_permissions(&path, Permissions::from_mode(0o600));
+        own.is_ok().then_some(listener)
+    }
+
+    /// Whether these `credentials` are enough to listen on `address`.
+    pub(crate) fn check(address: &Address, credentials: &Credentials) -> Result<(), ListenError> {
+        if address.is_local() || credentials.keys.is_some() {
+            Ok(())
+        } else if !credentials.insecure_plain {
+            Err(ListenError::KeysNeeded(address.clone()))
+        } else if credentials.secret.is_none() {
+            Err(ListenError::SecretNeeded(address.clone()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Where stations can reach it.

@@ -42,6 +42,19 @@ pub(crate) enum Side {
     Server,
 }
 
+/// What both sides of one handshake know, and nobody has seen in another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    /// What the client drew.
+    pub(crate) client: &'a Nonce,
+    /// What the server drew.
+    pub(crate) server: &'a Nonce,
+    /// The cluster served.
+    pub(crate) cluster: ClusterId,
+    /// What TLS gives the two ends of a connection to know; nothing without it.
+    pub(crate) channel: &'a [u8],
+}
+
 impl Secret {
     /// Takes the bytes as a secret.
     ///
@@ -68,41 +81,29 @@ impl Secret {
     }
 
     /// What `side` shows to prove that it knows the secret.
-    pub(crate) fn proof(
-        &self,
-        side: Side,
-        client: &Nonce,
-        server: &Nonce,
-        cluster: ClusterId,
-    ) -> Proof {
-        self.mac(side, client, server, cluster)
-            .finalize()
-            .into_bytes()
-            .into()
+    pub(crate) fn proof(&self, side: Side, shared: Shared<'_>) -> Proof {
+        self.mac(side, shared).finalize().into_bytes().into()
     }
 
     /// Whether `proof` is that of `side`, compared in constant time.
-    pub(crate) fn verify(
-        &self,
-        side: Side,
-        client: &Nonce,
-        server: &Nonce,
-        cluster: ClusterId,
-        proof: &Proof,
-    ) -> bool {
-        self.mac(side, client, server, cluster)
-            .verify_slice(proof)
-            .is_ok()
+    pub(crate) fn verify(&self, side: Side, shared: Shared<'_>, proof: &Proof) -> bool {
+        self.mac(side, shared).verify_slice(proof).is_ok()
     }
 
-    fn mac(&self, side: Side, client: &Nonce, server: &Nonce, cluster: ClusterId) -> Hmac<Sha256> {
+    fn mac(&self, side: Side, shared: Shared<'_>) -> Hmac<Sha256> {
         let side = match side {
             Side::Client => b"client",
             Side::Server => b"server",
         };
+        let Shared {
+            client,
+            server,
+            cluster,
+            channel,
+        } = shared;
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        mac.update(&transcript(side, client, server, cluster));
+        mac.update(&transcript(side, client, server, cluster, channel));
         mac
     }
 }

@@ -5,6 +5,8 @@
 //! sides are awake. The socket is still there for two things: its end is the end of the peer, and a
 //! byte on it wakes a side that sleeps on it.
 //!
+//! Between machines the socket carries TLS, if there are keys.
+//!
 //! The socket itself is a blocking one; each call says whether it may wait. So a reader that has
 //! nothing else to do sleeps in the read that will bring the answer, which saves it a second system
 //! call just when it is in a hurry.
@@ -22,10 +24,11 @@ use rustix::io::{Errno, IoSliceMut};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
+    SendAncillaryMessage, SendFlags, Shutdown, recv, recvmsg, send, sendmsg, shutdown,
 };
 
 use super::connection::NetError;
+use super::tls::Session;
 
 const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
@@ -72,7 +75,7 @@ pub(super) enum Wait {
 }
 
 impl Wait {
-    fn flags(self) -> RecvFlags {
+    pub(super) fn flags(self) -> RecvFlags {
         match self {
             Self::Never => RecvFlags::DONTWAIT,
             Self::Short => RecvFlags::empty(),
@@ -86,6 +89,8 @@ pub(super) struct Transport {
     stream: Stream,
     /// The memory through which all bytes go, once both sides have it.
     rings: Option<Rings>,
+    /// What enciphers all bytes that go through the socket, between machines that have keys.
+    tls: Option<Box<Session>>,
     /// The peer has closed the socket; what it said before may still be in the rings.
     has_ended: bool,
 }
@@ -96,6 +101,7 @@ impl Transport {
         Ok(Self {
             stream,
             rings: None,
+            tls: None,
             has_ended: false,
         })
     }
@@ -110,6 +116,7 @@ impl Transport {
         match (&self.rings, &self.stream) {
             (Some(_), _) => "ring",
             (None, Stream::Unix(_)) => "unix",
+            (None, Stream::Tcp(_)) if self.tls.is_some() => "tls",
             (None, Stream::Tcp(_)) => "tcp",
         }
     }
@@ -121,6 +128,16 @@ impl Transport {
     /// From here on all bytes go through `rings`.
     pub(super) fn share(&mut self, rings: Rings) {
         self.rings = Some(rings);
+    }
+
+    /// From here on all bytes pass through `session`.
+    pub(super) fn protect(&mut self, session: Session) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// What protects the bytes on their way.
+    pub(super) fn tls(&mut self) -> Option<&mut Session> {
+        self.tls.as_deref_mut()
     }
 
     /// Whether it is known without a system call that a read or, if something `is_sending`, a send
@@ -146,6 +163,9 @@ impl Transport {
     /// Takes what is there; zero if that is nothing.
     pub(super) fn receive(&mut self, into: &mut [u8], wait: Wait) -> Result<usize, NetError> {
         let Some(rings) = &self.rings else {
+            if let Some(tls) = &mut self.tls {
+                return tls.receive(self.stream.as_fd(), into, wait);
+            }
             // The bare system call: that of the C library is a point of cancellation, which costs
             // a fifth of a look at an empty socket.
             return received(recv(&self.stream, into, wait.flags()).map(|(count, _)| count));
@@ -204,6 +224,9 @@ impl Transport {
             self.wake(Wish::Input);
             return Ok((count > 0).then_some(count));
         }
+        if let Some(tls) = &mut self.tls {
+            return tls.send(self.stream.as_fd(), slices);
+        }
         taken(match slices {
             [slice] => send(&self.stream, slice, SEND_FLAGS),
             _ => {
@@ -211,6 +234,27 @@ impl Transport {
                 sendmsg(&self.stream, slices, control, SEND_FLAGS)
             }
         })
+    }
+
+    /// Sends what was taken before and waits here; answers whether that was all.
+    pub(super) fn flush(&mut self) -> Result<bool, NetError> {
+        match &mut self.tls {
+            Some(tls) => tls.flush(self.stream.as_fd()),
+            None => Ok(true),
+        }
+    }
+
+    /// Whether something that was taken waits here.
+    pub(super) fn is_sending(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_sending())
+    }
+
+    /// Says that nothing follows, and sends no more.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.say_end(self.stream.as_fd());
+        }
+        Ok(shutdown(&self.stream, Shutdown::Write)?)
     }
 
     /// Wakes the peer if it sleeps and wants to be woken for what was `done`. A peer that has
@@ -239,9 +283,14 @@ impl Transport {
 
     /// Takes from the socket what is there, and a descriptor that came with it.
     pub(super) fn receive_passed(
-        &self,
+        &mut self,
         into: &mut [u8],
     ) -> Result<(usize, Option<OwnedFd>), NetError> {
+        if let Some(tls) = &mut self.tls {
+            // A descriptor cannot leave a machine.
+            let count = tls.receive(self.stream.as_fd(), into, Wait::Never)?;
+            return Ok((count, None));
+        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let slices = &mut [IoSliceMut::new(into)];
@@ -273,7 +322,12 @@ impl Transport {
     /// What a side that sleeps on the socket has to wait for.
     pub(super) fn interest(&self, is_sending: bool) -> PollFlags {
         let mut flags = PollFlags::IN;
-        flags.set(PollFlags::OUT, is_sending && self.rings.is_none());
+        // What TLS does not take, it takes after the peer's answer, which is no reason to ask for room.
+        let needs_room = match &self.tls {
+            Some(tls) => tls.is_sending(),
+            None => is_sending && self.rings.is_none(),
+        };
+        flags.set(PollFlags::OUT, needs_room);
         flags
     }
 
@@ -304,7 +358,7 @@ impl AsFd for Transport {
 }
 
 /// How much a read brought.
-fn received(count: Result<usize, Errno>) -> Result<usize, NetError> {
+pub(super) fn received(count: Result<usize, Errno>) -> Result<usize, NetError> {
     match count {
         Ok(0) | Err(Errno::CONNRESET) => Err(NetError::Closed),
         Ok(count) => Ok(count),

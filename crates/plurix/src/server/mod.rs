@@ -41,7 +41,7 @@ use plurix_wire::{ClusterId, CommitNumber, Generation, PageNumber, Term};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
-use crate::net::{Address, ListenError, Spinner};
+use crate::net::{Address, ListenError, Listener, Spinner};
 use crate::recovery::{self, CheckpointedPages};
 pub use checkpoints::{CheckpointOptions, CheckpointStrategy};
 pub use monitor::Monitor;
@@ -195,10 +195,9 @@ impl PageServer {
     /// # Errors
     /// [`ServerError`]; what was on disk is as it was.
     pub fn open(options: ServerOptions) -> Result<Self, ServerError> {
-        if let Some(address) = options.listen.iter().find(|address| !address.is_local())
-            && options.secret.is_none()
-        {
-            return Err(ListenError::SecretNeeded(address.clone()).into());
+        let credentials = options.credentials();
+        for address in &options.listen {
+            Listener::check(address, &credentials)?;
         }
         let wakes = Wakes::new().map_err(system("cannot make an eventfd"))?;
         let (mut store, heap_bytes, heap_is_smaller) = open_store(&options, &wakes.synced)?;

@@ -251,7 +251,7 @@ mod tests {
         let server = std::thread::spawn(move || server.run());
         let station = Station::join(&address, crate::Options::default()).unwrap();
         let client = Client {
-            secret: None,
+            credentials: &crate::net::Credentials::default(),
             cluster: None,
             shares_memory: false,
             timeout: PATIENCE,

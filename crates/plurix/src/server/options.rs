@@ -7,7 +7,7 @@ use plurix_store::Compression;
 use plurix_wire::CheckpointId;
 
 use super::checkpoints::CheckpointOptions;
-use crate::net::{Address, Secret};
+use crate::net::{Address, Credentials, Keys, Secret};
 
 /// What an answer to a commit promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,8 +45,14 @@ pub struct ServerOptions {
     pub dir: PathBuf,
     /// Where it listens.
     pub listen: Vec<Address>,
-    /// The cluster's shared secret; needed if other machines can reach it.
+    /// The cluster's shared secret; needed if other machines can reach it, and there are no keys.
     pub secret: Option<Secret>,
+    /// This machine's keys. With them, each connection over TCP is protected by TLS, and both sides show a
+    /// certificate of the same authority.
+    pub keys: Option<Keys>,
+    /// Lets other machines reach it without keys, if there is a secret: everybody between them can read and
+    /// change what is said.
+    pub insecure_plain: bool,
     /// What an answer promises.
     pub durability: Durability,
     /// Size of the heap, in bytes; that on disk, or 1 TiB, if `None`.
@@ -92,6 +98,8 @@ impl ServerOptions {
             dir: dir.into(),
             listen: vec![listen],
             secret: None,
+            keys: None,
+            insecure_plain: false,
             durability: Durability::default(),
             heap_bytes: None,
             history_bytes: 64 << 20,
@@ -108,6 +116,15 @@ impl ServerOptions {
             compression: Compression::None,
             cache_bytes: u64::MAX,
             preload: false,
+        }
+    }
+
+    /// What it is shown by others, and shows them.
+    pub(super) fn credentials(&self) -> Credentials {
+        Credentials {
+            secret: self.secret.clone(),
+            keys: self.keys.clone(),
+            insecure_plain: self.insecure_plain,
         }
     }
 }

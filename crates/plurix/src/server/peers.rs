@@ -18,7 +18,7 @@ use rustix::fd::{AsFd, OwnedFd};
 
 use super::{ServerError, ServerOptions, Wakes, system};
 use crate::net::handshake::{Progress, ServerHandshake};
-use crate::net::{Address, Connection, GLANCES, Listener, NetError, Secret, Traffic};
+use crate::net::{Address, Connection, Credentials, GLANCES, Listener, NetError, Traffic};
 
 /// Strangers at a time; more are turned away.
 const STRANGERS_MAX: usize = 256;
@@ -61,6 +61,8 @@ enum Stage {
         since: Instant,
         /// Everything is sent, and our side is shut down.
         is_said: bool,
+        /// It was never let in.
+        is_stranger: bool,
     },
 }
 
@@ -98,7 +100,7 @@ pub(super) struct Peers {
     hot: Vec<ConnectionId>,
     turns: u32,
     cluster: ClusterId,
-    secret: Option<Secret>,
+    credentials: Credentials,
     pub(super) stopped: bool,
     /// A sync in the background may have ended.
     pub(super) synced: bool,
@@ -143,7 +145,7 @@ impl Peers {
             hot: Vec::new(),
             turns: 0,
             cluster,
-            secret: options.secret.clone(),
+            credentials: options.credentials(),
             stopped: false,
             synced: false,
             asked: false,
@@ -263,7 +265,7 @@ impl Peers {
             let data = EventData::new_u64(id.0);
             epoll::add(&self.epoll, &connection, data, EventFlags::IN)
                 .map_err(|error| system("cannot watch a connection")(error.into()))?;
-            let handshake = ServerHandshake::new(self.cluster, self.secret.clone());
+            let handshake = ServerHandshake::new(self.cluster, self.credentials.clone());
             let stage = Stage::Stranger {
                 handshake,
                 since: Instant::now(),
@@ -325,6 +327,8 @@ impl Peers {
                     self.hot.truncate(HOT);
                 }
             }
+            // It hears why.
+            Err(()) if peer.refuse() => self.part(id),
             Err(()) => {
                 let died = peer.connection.end_proves_death();
                 self.remove(id);
@@ -427,17 +431,21 @@ fn rouse<'a>(peers: impl Iterator<Item = &'a Peer>) {
 
 impl Peer {
     fn is_stranger(&self) -> bool {
-        matches!(self.stage, Stage::Stranger { .. })
+        match self.stage {
+            Stage::Stranger { .. } => true,
+            Stage::Closing { is_stranger, .. } => is_stranger,
+            Stage::Open => false,
+        }
     }
 
     /// Takes what `receive` brings.
     fn read(&mut self, receive: Receive, mut hear: impl FnMut(ToLeader)) -> Result<(), ()> {
         let received = receive(&mut self.connection);
         if let Stage::Stranger { handshake, .. } = &mut self.stage {
-            let progress = handshake.advance(&mut self.connection).map_err(drop)?;
+            let progress = handshake.advance(&mut self.connection);
             // A stranger that does not read its answer is not worth waiting for.
             let _ = self.connection.flush();
-            match progress {
+            match progress.map_err(drop)? {
                 Progress::Waiting => {}
                 Progress::Accepted => self.stage = Stage::Open,
                 Progress::Rejected(_) => return Err(()),

@@ -363,7 +363,9 @@ impl Driver {
                 let _ = send(&mut self.machine, &mut **connection);
                 Ok(())
             }
-            Err(error) if !error.is_passing() => Err(ErrorKind::from(error).into()),
+            Err(error) if !error.is_passing() && !error.may_be_forged() => {
+                Err(ErrorKind::from(error).into())
+            }
             Err(error) => {
                 let gone = now.duration_since(self.outage.since);
                 if gone > self.options.patience {

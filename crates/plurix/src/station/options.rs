@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plurix_wire::{PAGE_BYTES, StationId};
 
-use crate::net::Secret;
+use crate::net::{Credentials, Keys, Secret};
 
 /// A page server that takes longer to shake hands is not there.
 pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
@@ -21,6 +21,11 @@ pub struct Options {
     pub observer: bool,
     /// The cluster's shared secret.
     pub secret: Option<Secret>,
+    /// This machine's keys. With them, each connection over TCP is protected by TLS, and both sides show a
+    /// certificate of the same authority.
+    pub keys: Option<Keys>,
+    /// Connects to other machines without keys: everybody between them can read and change what is said.
+    pub insecure_plain: bool,
     /// A waiting station asks its socket this long before it sleeps. Sleeping costs a wake-up of
     /// some 20 µs, and the page server, who wakes, several; asking costs processor time, but gives
     /// way to whoever else has use for it. The default outlasts a durable commit on a quick disk.
@@ -59,6 +64,8 @@ impl Default for Options {
             station: None,
             observer: false,
             secret: None,
+            keys: None,
+            insecure_plain: false,
             spin: Duration::from_micros(400),
             freshness: Duration::from_micros(100),
             patience: Duration::from_secs(60),
@@ -75,6 +82,15 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What it shows to others, and wants to be shown.
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials {
+            secret: self.secret.clone(),
+            keys: self.keys.clone(),
+            insecure_plain: self.insecure_plain,
+        }
+    }
+
     pub(super) fn protocol(&self) -> plurix_protocol::station::Settings {
         plurix_protocol::station::Settings {
             station: self.station.map(StationId),

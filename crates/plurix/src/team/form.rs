@@ -16,7 +16,7 @@ use super::record::{self, Formation};
 use super::recovery_line::{LineOptions, Lines};
 use super::{TeamError, TeamOptions};
 use crate::error::{ErrorKind, Result};
-use crate::net::{Address, ListenError, Listener};
+use crate::net::{Address, Listener};
 use crate::station::Station;
 
 /// While members meet, it is looked this often whether the team is still the same.
@@ -44,9 +44,8 @@ pub(super) fn listen(station: &Station, team: &TeamOptions) -> Result<Listener> 
             Address::from(std::net::SocketAddr::new(host, 0))
         }
     };
-    if !chosen.is_local() && station.shared.driver().options().secret.is_none() {
-        return Err(failed(Arc::new(ListenError::SecretNeeded(chosen))).into());
-    }
+    let credentials = station.shared.driver().options().credentials();
+    Listener::check(&chosen, &credentials).map_err(|error| failed(Arc::new(error)))?;
     let listener = Listener::bind(&chosen).map_err(|error| failed(Arc::new(error)))?;
     Ok(listener)
 }
@@ -59,13 +58,13 @@ pub(super) fn gather(
 ) -> Result<(Engine, Formation)> {
     let deadline = Instant::now() + team.patience;
     let own = listener.address().map_err(TeamError::from)?;
-    let secret = station.shared.driver().options().secret.clone();
+    let credentials = station.shared.driver().options().credentials();
     let (formation, links) = loop {
         let formation = form(station, team, &own, deadline)?;
         let meeting = Meeting {
             listener,
             cluster: station.cluster(),
-            secret: secret.as_ref(),
+            credentials: &credentials,
             shares_memory: team.shared_memory,
             team: formation.key,
             rank: Rank(formation.rank),
@@ -111,12 +110,12 @@ pub(super) fn keeping(
 ) -> Option<Keeping> {
     let address = station.reached.clone()?;
     let driver = station.shared.driver();
-    let (secret, patience) = (driver.options().secret.clone(), driver.options().patience);
+    let (credentials, patience) = (driver.options().credentials(), driver.options().patience);
     drop(driver);
     Some(Keeping {
         address,
         cluster: station.cluster(),
-        secret,
+        credentials,
         patience,
         incarnation: station.incarnation(),
         generation: station.generation(),

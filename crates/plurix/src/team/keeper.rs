@@ -25,7 +25,7 @@ use super::TeamError;
 use super::engine::Engine;
 use crate::admin::exchange;
 use crate::net::handshake::{Client, ConnectError, connect};
-use crate::net::{Address, Connection, NetError, Secret};
+use crate::net::{Address, Connection, Credentials, NetError};
 use crate::station::HANDSHAKE_MAX;
 
 /// Pages that are collected at a time: some 20 µs, for which a worker may have to wait.
@@ -88,7 +88,7 @@ impl Mailbox {
 pub(super) struct Keeping {
     pub(super) address: Address,
     pub(super) cluster: ClusterId,
-    pub(super) secret: Option<Secret>,
+    pub(super) credentials: Credentials,
     /// How long the page server may be away.
     pub(super) patience: Duration,
     pub(super) incarnation: Incarnation,
@@ -99,7 +99,7 @@ pub(super) struct Keeping {
 impl Keeping {
     fn connect(&self) -> Result<Connection, ConnectError> {
         let client = Client {
-            secret: self.secret.as_ref(),
+            credentials: &self.credentials,
             cluster: Some(self.cluster),
             shares_memory: true,
             timeout: HANDSHAKE_MAX,

@@ -11,7 +11,7 @@ use plurix_wire::{ClusterId, Rank};
 use super::TeamError;
 use crate::error::Result;
 use crate::net::handshake::{Client, Progress, ServerHandshake, connect};
-use crate::net::{Address, Connection, Listener, NetError, Secret};
+use crate::net::{Address, Connection, Credentials, Listener, NetError};
 use crate::station::HANDSHAKE_MAX;
 
 /// A stranger on the port may hold up a member for so long.
@@ -25,7 +25,7 @@ pub(super) type Links = Vec<Option<Connection>>;
 pub(super) struct Meeting<'a> {
     pub(super) listener: &'a Listener,
     pub(super) cluster: ClusterId,
-    pub(super) secret: Option<&'a Secret>,
+    pub(super) credentials: &'a Credentials,
     /// On one host, members speak through memory that both map.
     pub(super) shares_memory: bool,
     /// Names the team: the same at all its members, and at nobody else.
@@ -85,7 +85,7 @@ impl Meeting<'_> {
         is_current: &mut impl FnMut() -> Result<bool>,
     ) -> Result<Option<Connection>> {
         let client = Client {
-            secret: self.secret,
+            credentials: self.credentials,
             cluster: Some(self.cluster),
             shares_memory: self.shares_memory,
             timeout: HANDSHAKE_MAX,
@@ -122,16 +122,16 @@ impl Meeting<'_> {
     /// Shakes hands with who has connected; `None` if it belongs to another team.
     fn welcome(&self, mut link: Connection) -> Result<Option<(usize, Connection)>, NetError> {
         let deadline = (Instant::now() + STRANGER_MAX).min(self.deadline);
-        let mut handshake = ServerHandshake::new(self.cluster, self.secret.cloned());
+        let mut handshake = ServerHandshake::new(self.cluster, self.credentials.clone());
         let accepted = hear(&mut link, deadline, |link| {
             Ok(match handshake.advance(link)? {
                 Progress::Waiting => None,
                 Progress::Accepted => Some(true),
                 Progress::Rejected(_) => Some(false),
             })
-        })?;
-        if accepted != Some(true) {
-            let _ = link.flush();
+        });
+        if !matches!(accepted, Ok(Some(true))) {
+            link.refuse(deadline.saturating_duration_since(Instant::now()));
             return Ok(None);
         }
         let introduction = hear(&mut link, deadline, Connection::next::<Introduction>)?;

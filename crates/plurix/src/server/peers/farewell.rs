@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use plurix_protocol::ConnectionId;
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 
 use super::{Peer, Peers, Stage, doze, rouse};
 
@@ -67,8 +66,23 @@ impl Peer {
             self.stage = Stage::Closing {
                 since: Instant::now(),
                 is_said: false,
+                is_stranger: false,
             };
         }
+    }
+
+    /// Begins the end of a connection that was not let in, over TCP; answers whether it is one. It has no
+    /// more time than it has for the handshake.
+    pub(super) fn refuse(&mut self) -> bool {
+        let Stage::Stranger { since, .. } = self.stage else {
+            return false;
+        };
+        self.stage = Stage::Closing {
+            since,
+            is_said: false,
+            is_stranger: true,
+        };
+        !self.connection.end_proves_death()
     }
 
     /// Does what can be done without waiting; answers whether anything is left.
@@ -81,7 +95,7 @@ impl Peer {
                 Ok(true) if self.connection.end_proves_death() => return false,
                 Ok(true) => {
                     *is_said = true;
-                    if rustix::net::shutdown(&self.connection, Shutdown::Write).is_err() {
+                    if self.connection.end().is_err() {
                         return false;
                     }
                 }
@@ -125,6 +139,7 @@ mod tests {
         Join, PageRun, Request, SessionRefusal, ToLeader, ToStation, Welcome,
     };
     use rustix::fd::AsFd;
+    use rustix::net::Shutdown;
     use rustix::net::sockopt::set_socket_recv_buffer_size;
 
     use super::*;
@@ -153,7 +168,7 @@ mod tests {
         // Not the loopback address, for which the Unix socket would be chosen.
         let tcp = tcp.replace("127.0.0.1", "0.0.0.0").parse().unwrap();
         let client = Client {
-            secret: None,
+            credentials: &crate::net::Credentials::default(),
             cluster: None,
             shares_memory: false,
             timeout: PATIENCE,
