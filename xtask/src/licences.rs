@@ -21,10 +21,11 @@ const LICENCES: [&str; 9] = [
 ];
 
 /// Crates whose `links` key asks for nothing that a machine with a C compiler lacks: it makes them
-/// unique in a build, or they bring the library's source with them (`zstd-sys`).
-const LINKS_NOTHING_FOREIGN: [&str; 4] = [
+/// unique in a build, or they bring the library's source with them (`zstd-sys`, `ring`).
+const LINKS_NOTHING_FOREIGN: [&str; 5] = [
     "prettyplease",
     "rayon-core",
+    "ring",
     "wasm-bindgen-shared",
     "zstd-sys",
 ];

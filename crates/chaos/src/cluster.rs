@@ -174,6 +174,7 @@ impl Cluster {
         command
             .args(["page-server", "--segment-bytes=20MiB"])
             .args(&self.shape.checkpoints)
+            .args(self.machines.server_options())
             .arg(format!("--durability={durability}"))
             .arg(format!("--heap-bytes={HEAP_BYTES}"))
             .arg(format!("--silence={}ms", self.shape.silence.as_millis()))

@@ -111,6 +111,15 @@ impl Machines {
         }
     }
 
+    /// What lets the page server listen there: faults strike beneath TLS as above it, and it is the
+    /// protocol that is judged.
+    pub(crate) fn server_options(&self) -> &'static [&'static str] {
+        match self {
+            Self::One(_) => &[],
+            Self::Networks { .. } => &["--insecure-plain"],
+        }
+    }
+
     /// Where a worker that uses TCP finds it.
     pub(crate) fn address(&self, worker: usize) -> Result<String> {
         match self {

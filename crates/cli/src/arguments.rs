@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use plurix_apps::AppCommand;
 
 use crate::{
-    USAGE, activities, checkpoint, conflicts, output, page_server, pages, roots, run, shell,
+    USAGE, activities, checkpoint, conflicts, keys, output, page_server, pages, roots, run, shell,
     shutdown, station, status, top,
 };
 
@@ -16,8 +16,8 @@ const EXAMPLES: &str = "\
 Examples:
   plurix run raytrace --stations 3 --kill 2@1s --out balls.png
       a whole cluster on this machine; one station is killed after a second and replaced
-  plurix page-server --dir heap --listen 0.0.0.0:7700 --secret-file secret
-  plurix station --join node-1:7700 --secret-file secret
+  plurix page-server --dir heap --listen 0.0.0.0:7700 --keys keys
+  plurix station --join node-1:7700 --keys keys
       a cluster of several machines, one command on each
   plurix status --join 127.0.0.1:7700
   plurix top 127.0.0.1:7700
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Activities(activities::Options),
     /// Take, look at, move and remove checkpoints of a heap.
     Checkpoint(checkpoint::Options),
+    /// Make and look at the keys that machines of a cluster know each other by.
+    Keys(keys::Options),
     /// Tell a page server to end in order; its stations end too.
     Shutdown(shutdown::Options),
     /// Print a script with which a shell completes the command.

@@ -117,9 +117,9 @@ impl Kind {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
-    let secret = options.target.secret()?;
+    let credentials = options.target.credentials()?;
     let address = options.target.address();
-    let found = plurix::conflicts(address, secret.as_ref(), options.limit, options.reset)?;
+    let found = plurix::conflicts(address, credentials.clone(), options.limit, options.reset)?;
     let offsets: Vec<u64> = found.lines.iter().map(offset_of).collect();
     let places = if offsets.is_empty() {
         Vec::new()

@@ -16,6 +16,7 @@ mod conflicts;
 mod contact;
 mod diary;
 mod join;
+mod keys;
 mod metrics;
 mod moment;
 mod observer;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         Command::Checkpoint(options) => checkpoint::run(&options),
         Command::Completions(options) => shell::completions(&options),
         Command::Man(options) => shell::man(&options),
+        Command::Keys(options) => keys::run(&options),
         Command::Shutdown(options) => shutdown::run(&options),
     };
     match exit {

@@ -1,10 +1,10 @@
 //! What the commands share that look at a heap: who is asked, and joining as an observer.
 
 use clap::Args;
-use plurix::net::{Address, Secret};
+use plurix::net::{Address, Credentials};
 use plurix::{Options, Station};
 
-use crate::contact::SecretFile;
+use crate::contact::Protection;
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
@@ -15,7 +15,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "ADDR", conflicts_with = "address")]
     join: Option<Address>,
     #[command(flatten)]
-    secret: SecretFile,
+    protection: Protection,
 }
 
 impl Target {
@@ -24,15 +24,16 @@ impl Target {
         address.expect("the grammar asks for one of them")
     }
 
-    pub(crate) fn secret(&self) -> anyhow::Result<Option<Secret>> {
-        self.secret.read()
+    /// What is shown to the page server.
+    pub(crate) fn credentials(&self) -> anyhow::Result<Credentials> {
+        self.protection.read()
     }
 
     /// A station that only looks, and sees all that was committed before.
     pub(crate) fn observe(&self) -> anyhow::Result<Station> {
         let mut options = Options::default();
         options.observer = true;
-        options.secret = self.secret()?;
+        options.set_credentials(self.credentials()?);
         let mut station = Station::join(self.address(), options)?;
         station.latest()?;
         Ok(station)

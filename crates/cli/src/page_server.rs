@@ -21,8 +21,8 @@ const EXAMPLES: &str = "\
 Examples:
   plurix page-server --dir heap
       stations of this machine join with: plurix station --join 127.0.0.1:7700
-  plurix page-server --dir heap --listen 0.0.0.0:7700 --secret-file secret
-      stations of other machines, too; make a secret with: openssl rand -hex 32 > secret
+  plurix page-server --dir heap --listen 0.0.0.0:7700 --keys keys
+      stations of other machines, too; make keys with: plurix keys init, plurix keys issue
   plurix page-server --dir heap --durability durable --segment-bytes 256MiB
   plurix page-server --dir heap --metrics 127.0.0.1:9100
       curl http://127.0.0.1:9100/metrics

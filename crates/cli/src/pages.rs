@@ -83,11 +83,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
         .target
         .observe()?
         .page_map(first, end, options.limit)?;
-    let secret = options.target.secret()?;
+    let credentials = options.target.credentials()?;
     let mut told = Vec::new();
     for some in blocks.chunks(ASKED_BLOCKS) {
         let runs: Vec<_> = some.iter().map(asked).collect();
-        let found = plurix::page_holders(options.target.address(), secret.as_ref(), &runs)?;
+        let found = plurix::page_holders(options.target.address(), credentials.clone(), &runs)?;
         let some = some.iter().zip(&runs).zip(&found);
         told.extend(some.map(|((block, run), found)| Told::of(block, run.1, found)));
     }

@@ -9,7 +9,7 @@ use crate::{Exit, output, table};
 const EXAMPLES: &str = "\
 Examples:
   plurix roots 127.0.0.1:7700
-  plurix roots node-1:7700 --secret-file secret --json | jq '.[] | [.name, .bytes]'
+  plurix roots node-1:7700 --keys keys --json | jq '.[] | [.name, .bytes]'
 
 The type is a fingerprint of the layout: two roots with the same one hold the same kind of value.";
 

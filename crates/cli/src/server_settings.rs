@@ -1,15 +1,15 @@
 //! The settings of a page server, the same for one that is started alone and for that of a run.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use plurix::net::Secret;
+use plurix::net::Credentials;
 use plurix::team::LineOptions;
 use plurix::{CheckpointOptions, CheckpointStrategy, Compression, ServerOptions};
 
 use crate::Usage;
+use crate::contact::Protection;
 use crate::units::{parse_bytes, parse_duration};
 
 /// Stations speak four times in any silence that is borne; in less than this, the pauses of a busy
@@ -22,10 +22,8 @@ pub(crate) struct ServerSettings {
     /// What an answered commit survives.
     #[arg(long, global = true, value_enum, default_value_t = Promise::Memory)]
     durability: Promise,
-    /// The cluster's shared secret: a file of at least 16 bytes, the same on every machine; needed
-    /// if other machines can reach an address listened on.
-    #[arg(long, global = true, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    protection: Protection,
     /// Size of a new heap: address space, not memory [default: 1TiB, or what the system allows].
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
     heap_bytes: Option<u64>,
@@ -152,15 +150,14 @@ fn parse_silence(text: &str) -> Result<Duration, String> {
 }
 
 impl ServerSettings {
-    /// The secret, if there is one.
-    pub(crate) fn secret(&self) -> anyhow::Result<Option<Secret>> {
-        let secret = self.secret_file.as_deref().map(Secret::from_file);
-        Ok(secret.transpose()?)
+    /// What is shown to others, and wanted to be shown.
+    pub(crate) fn credentials(&self) -> anyhow::Result<Credentials> {
+        self.protection.read()
     }
 
     /// Sets what the user wants.
     pub(crate) fn apply(&self, options: &mut ServerOptions) -> anyhow::Result<()> {
-        options.secret = self.secret()?;
+        options.set_credentials(self.credentials()?);
         options.durability = match self.durability {
             Promise::Memory => plurix::Durability::Memory,
             Promise::Durable => plurix::Durability::Durable,
@@ -241,16 +238,13 @@ impl ServerSettings {
                 .map(|bytes| format!("--cache-bytes={bytes}").into()),
         );
         arguments.extend(self.preload.then(|| "--preload".into()));
-        arguments.extend(self.secret_arguments());
+        arguments.extend(self.protection_arguments());
         arguments
     }
 
-    /// The secret as a command line, for a station.
-    pub(crate) fn secret_arguments(&self) -> Vec<OsString> {
-        match &self.secret_file {
-            Some(file) => vec!["--secret-file".into(), file.into()],
-            None => Vec::new(),
-        }
+    /// What protects connections as a command line, for a station.
+    pub(crate) fn protection_arguments(&self) -> Vec<OsString> {
+        self.protection.to_arguments()
     }
 }
 

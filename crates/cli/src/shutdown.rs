@@ -7,7 +7,7 @@ use crate::contact::Contact;
 
 const EXAMPLES: &str = "\
 Example:
-  plurix shutdown --join node-1:7700 --secret-file secret
+  plurix shutdown --join node-1:7700 --keys keys
 
 The heap stays in the page server's directory; the same page-server command continues with it.";
 
@@ -19,7 +19,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
-    let secret = options.contact.secret()?;
-    plurix::shutdown(&options.contact.address, secret.as_ref())?;
+    let credentials = options.contact.credentials()?;
+    plurix::shutdown(&options.contact.address, credentials)?;
     Ok(Exit::Done)
 }

@@ -21,7 +21,7 @@ use crate::{Exit, signals};
 const EXAMPLES: &str = "\
 Examples:
   plurix station --join 127.0.0.1:7700
-  plurix station --join node-1:7700 --secret-file secret --station 2
+  plurix station --join node-1:7700 --keys keys --station 2
   plurix station --join unix:/run/plurix.sock --patience 10min
   plurix station --join node-1:7700 --cache-bytes 256MiB
 
@@ -97,7 +97,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     wished.cache_bytes = options.cache_bytes.unwrap_or(u64::MAX);
     // Ending would make no room; the page server says what is the matter.
     wished.log_full_patience = Duration::MAX;
-    wished.secret = options.contact.secret()?;
+    wished.set_credentials(options.contact.credentials()?);
     let ending = Arc::new(Ending::default());
     let handler = Arc::clone(&ending);
     signals::on_stop(move || handler.ask())?;

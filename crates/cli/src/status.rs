@@ -14,7 +14,7 @@ use crate::{Exit, output, table};
 const EXAMPLES: &str = "\
 Examples:
   plurix status --join 127.0.0.1:7700
-  plurix status --join node-1:7700 --secret-file secret --json | jq .stations";
+  plurix status --join node-1:7700 --keys keys --json | jq .stations";
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -29,8 +29,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
-    let secret = options.contact.secret()?;
-    let status = plurix::status(&options.contact.address, secret.as_ref())?;
+    let credentials = options.contact.credentials()?;
+    let status = plurix::status(&options.contact.address, credentials)?;
     if options.json {
         let told = Told {
             checkpoint_age_ms: status.checkpoint.as_ref().map(age_ms),

@@ -14,28 +14,36 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::namespace::{Kind, Namespace};
 use common::program::Program;
-use common::{Member, errors, file, json_of, wait_for};
+use common::{Member, errors, file, json, json_of, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 const PORT: u16 = 7700;
 
-/// Machines that share nothing but a secret and the links between them.
+/// What the machines know each other by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    BySecret,
+    ByKeys,
+}
+
+/// Machines that share nothing but a secret or an authority, and the links between them.
 struct Hosts {
     dir: TempDir,
+    known: Known,
     secret: PathBuf,
     server: Namespace,
     stations: [Namespace; 2],
 }
 
 impl Hosts {
-    fn new() -> Option<Self> {
+    fn new(known: Known) -> Option<Self> {
         if let Err(error) = Command::new("ip").arg("-Version").output() {
             eprintln!("SKIPPED: no ip, the command that configures networks: {error}");
             return None;
@@ -60,19 +68,34 @@ impl Hosts {
             }
         }
         let dir = tempfile::tempdir().unwrap();
-        let secret = file(dir.path(), "secret", b"a secret of sixteen bytes or more\n");
+        let secret = match known {
+            Known::BySecret => file(dir.path(), "secret", b"a secret of sixteen bytes or more\n"),
+            Known::ByKeys => issue_keys(dir.path()),
+        };
         Some(Self {
             dir,
+            known,
             secret,
             server,
             stations,
         })
     }
 
+    /// What a machine shows to others.
+    fn shown_by(&self, machine: &str) -> String {
+        match self.known {
+            Known::BySecret => {
+                let secret = self.secret.display();
+                format!("--insecure-plain --secret-file {secret}")
+            }
+            Known::ByKeys => format!("--keys {}/authority/{machine}", self.dir.path().display()),
+        }
+    }
+
     fn start_server(&self) -> Member {
-        let (dir, secret) = (self.dir.path().display(), self.secret.display());
+        let (dir, shown) = (self.dir.path().display(), self.shown_by("server"));
         let mut command = self.server.plurix(&format!(
-            "page-server --dir {dir}/heap --listen 0.0.0.0:{PORT} --secret-file {secret}"
+            "page-server --dir {dir}/heap --listen 0.0.0.0:{PORT} {shown}"
         ));
         // It makes a Unix socket beside the port there, and all networks share the files.
         command.env("TMPDIR", self.dir.path());
@@ -80,9 +103,9 @@ impl Hosts {
     }
 
     fn start_station(&self, number: usize) -> Member {
-        let secret = self.secret.display();
+        let shown = self.shown_by(&format!("node-{number}"));
         let station = self.stations[number - 1].plurix(&format!(
-            "station --join 10.77.{number}.1:{PORT} --station {number} --secret-file {secret}"
+            "station --join 10.77.{number}.1:{PORT} --station {number} {shown}"
         ));
         Member::ready_of(station).0
     }
@@ -108,9 +131,33 @@ impl Hosts {
     }
 }
 
+/// Makes an authority and the keys of all machines; answers where the secret is.
+fn issue_keys(dir: &Path) -> PathBuf {
+    let authority = dir.join("authority");
+    let place = authority.display();
+    json(&format!("keys init {place} --json"));
+    for (name, hosts) in [
+        ("server", "--host 10.77.1.1 --host 10.77.2.1"),
+        ("node-1", "--host 10.77.1.2"),
+        ("node-2", "--host 10.77.2.2"),
+    ] {
+        json(&format!("keys issue {place} --name {name} {hosts} --json"));
+    }
+    authority.join("secret")
+}
+
 #[test]
 fn work_ends_right_although_machines_die_and_links_are_cut() {
-    let Some(hosts) = Hosts::new() else {
+    work_ends_right(Known::BySecret);
+}
+
+#[test]
+fn with_keys_work_ends_right_as_well() {
+    work_ends_right(Known::ByKeys);
+}
+
+fn work_ends_right(known: Known) {
+    let Some(hosts) = Hosts::new(known) else {
         return;
     };
     let server = hosts.start_server();
@@ -152,7 +199,7 @@ fn work_ends_right_although_machines_die_and_links_are_cut() {
 
 #[test]
 fn without_the_secret_no_machine_gets_in() {
-    let Some(hosts) = Hosts::new() else {
+    let Some(hosts) = Hosts::new(Known::BySecret) else {
         return;
     };
     let _server = hosts.start_server();
@@ -163,9 +210,41 @@ fn without_the_secret_no_machine_gets_in() {
     );
     for secret in [String::new(), format!("--secret-file {}", wrong.display())] {
         for command in ["station", "status", "shutdown"] {
-            let line = format!("{command} --join 10.77.1.1:{PORT} {secret}");
+            let line = format!("{command} --insecure-plain --join 10.77.1.1:{PORT} {secret}");
             let refused = hosts.stations[0].output(&line);
             common::assert_fails(&refused, 1, &["10.77.1.1", "secret"]);
         }
     }
+}
+
+#[test]
+fn with_keys_only_who_has_some_of_the_same_authority_gets_in() {
+    let Some(hosts) = Hosts::new(Known::ByKeys) else {
+        return;
+    };
+    let server = hosts.start_server();
+    let elsewhere = hosts.dir.path().join("elsewhere");
+    let elsewhere = elsewhere.display();
+    json(&format!("keys init {elsewhere} --json"));
+    let issue = format!("keys issue {elsewhere} --name node-1 --host 10.77.1.2");
+    json(&format!("{issue} --json"));
+    let secret = hosts.secret.display();
+    for (shown, says) in [
+        (String::new(), "--insecure-plain"),
+        (format!("--insecure-plain --secret-file {secret}"), "--keys"),
+        (format!("--keys {elsewhere}/node-1"), "authority"),
+    ] {
+        for command in ["station", "status", "shutdown"] {
+            let line = format!("{command} --join 10.77.1.1:{PORT} {shown}");
+            let refused = hosts.stations[0].output(&line);
+            common::assert_fails(&refused, 1, &["10.77.1.1", says]);
+        }
+    }
+    let line = format!(
+        "shutdown --join 10.77.1.1:{PORT} {}",
+        hosts.shown_by("node-1")
+    );
+    let ended = hosts.stations[0].output(&line);
+    assert!(ended.status.success(), "{}", errors(&ended));
+    assert_eq!(server.end().0, Some(0));
 }

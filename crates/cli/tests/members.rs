@@ -118,10 +118,14 @@ fn a_directory_or_port_in_use_is_named() {
 }
 
 #[test]
-fn other_machines_are_let_in_with_a_secret_only() {
+fn other_machines_are_let_in_with_keys_or_a_secret_only() {
     let dir = tempfile::tempdir().unwrap();
     let heap = dir.path().join("heap").display().to_string();
     let open = output(&format!("page-server --dir {heap} --listen 0.0.0.0:0"));
+    assert_fails(&open, 1, &["0.0.0.0:0", "--keys", "--insecure-plain"]);
+    let open = output(&format!(
+        "page-server --dir {heap} --listen 0.0.0.0:0 --insecure-plain"
+    ));
     assert_fails(&open, 1, &["0.0.0.0:0", "--secret-file"]);
     let short = file(dir.path(), "short", b"short");
     let short = output(&format!(

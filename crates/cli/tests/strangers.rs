@@ -64,8 +64,8 @@ fn a_later_version_is_told_which_versions_met() {
     later.write_all(&hello).unwrap();
     let mut answer = Vec::new();
     later.read_to_end(&mut answer).unwrap();
-    // Rejected, for the version: ours is 6, theirs is 9.
-    assert_eq!(answer, framed(&[2, 1, 6, 9]));
+    // Rejected, for the version: ours is 7, theirs is 9.
+    assert_eq!(answer, framed(&[2, 1, 7, 9]));
 }
 
 #[test]

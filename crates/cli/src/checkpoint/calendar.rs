@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const DAY: u64 = 86_400;
 
 /// `2026-11-23 06:47:21 UTC`, of a time since 1970.
-pub(super) fn date(since: Duration) -> String {
+pub(crate) fn date(since: Duration) -> String {
     let seconds = since.as_secs();
     let (year, month, day) = civil(seconds / DAY);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

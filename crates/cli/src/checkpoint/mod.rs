@@ -7,7 +7,7 @@
 //!                               └──import──► NEWDIR
 //! ```
 
-mod calendar;
+pub(crate) mod calendar;
 mod compare;
 mod listing;
 mod progress;
@@ -68,7 +68,7 @@ enum What {
 const NOW_EXAMPLES: &str = "\
 Examples:
   plurix checkpoint now --join 127.0.0.1:7700
-  plurix checkpoint now --join node-1:7700 --secret-file secret --json | jq .id
+  plurix checkpoint now --join node-1:7700 --keys keys --json | jq .id
 
 It holds everything that was committed before the command. If nothing was since the newest one, that
 is the answer.";
@@ -138,9 +138,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
 }
 
 fn now(options: &NowOptions) -> anyhow::Result<Exit> {
-    let secret = options.contact.secret()?;
+    let credentials = options.contact.credentials()?;
     let waiting = Waiting::start("taking a checkpoint");
-    let taken = plurix::checkpoint(&options.contact.address, secret.as_ref(), options.timeout);
+    let taken = plurix::checkpoint(&options.contact.address, credentials, options.timeout);
     waiting.end();
     let taken = taken?;
     if options.json {

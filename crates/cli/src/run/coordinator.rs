@@ -83,7 +83,7 @@ impl Coordinator {
 
     fn ask_status(&self) {
         // A leader that is away just now is asked again later.
-        if let Ok(status) = plurix::status(&self.address, self.options.secret.as_ref()) {
+        if let Ok(status) = plurix::status(&self.address, self.options.credentials()) {
             self.tell(CoordinatorEvent::Status(Box::new(status)));
         }
     }

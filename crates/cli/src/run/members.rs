@@ -103,7 +103,7 @@ impl Supervisor {
                 let cache = self.options.station_cache_bytes;
                 arguments.extend(cache.map(|bytes| format!("--cache-bytes={bytes}").into()));
                 arguments.push(format!("--join={}", self.join_address()?).into());
-                arguments.extend(self.options.settings.secret_arguments());
+                arguments.extend(self.options.settings.protection_arguments());
             }
         }
         Ok(arguments)

@@ -9,7 +9,7 @@ use std::sync::mpsc::Sender;
 use std::thread::{JoinHandle, park_timeout, sleep};
 use std::time::{Duration, Instant};
 
-use plurix::net::{Address, Secret};
+use plurix::net::{Address, Credentials};
 
 use super::event::Event;
 
@@ -33,14 +33,14 @@ pub(super) struct Probe {
 impl Probe {
     pub(super) fn spawn(
         address: Address,
-        secret: Option<Secret>,
+        credentials: Credentials,
         events: Sender<Event>,
     ) -> io::Result<Self> {
         let mood = Arc::new(AtomicU8::new(AT_REST));
         let of_thread = Arc::clone(&mood);
         let thread = std::thread::Builder::new()
             .name("plurix-probe".to_owned())
-            .spawn(move || ask(&address, secret.as_ref(), &events, &of_thread))?;
+            .spawn(move || ask(&address, &credentials, &events, &of_thread))?;
         Ok(Self { mood, thread })
     }
 
@@ -59,11 +59,11 @@ impl Probe {
     }
 }
 
-fn ask(address: &Address, secret: Option<&Secret>, events: &Sender<Event>, mood: &AtomicU8) {
+fn ask(address: &Address, credentials: &Credentials, events: &Sender<Event>, mood: &AtomicU8) {
     loop {
         let asked = Instant::now();
         // A leader that is away is asked again.
-        if let Ok(status) = plurix::status(address, secret) {
+        if let Ok(status) = plurix::status(address, credentials) {
             let at = Instant::now();
             let status = Box::new(status);
             if events.send(Event::Probe { asked, at, status }).is_err() {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use plurix::net::Secret;
+use plurix::net::Credentials;
 use plurix::{ErrorKind, Interrupt};
 use plurix_apps::{App, AppError, Progress, Report};
 
@@ -45,7 +45,7 @@ pub(super) enum Outcome {
 pub(super) struct Supervisor {
     pub(super) options: Options,
     pub(super) program: PathBuf,
-    secret: Option<Secret>,
+    credentials: Credentials,
     pub(super) place: Place,
     pub(super) events: Sender<Event>,
     pub(super) inbox: Receiver<Event>,
@@ -99,7 +99,7 @@ impl Supervisor {
             probe: None,
             record: Record::new(timeline),
             view: View::new(options.quiet),
-            secret: options.settings.secret()?,
+            credentials: options.settings.credentials()?,
             options,
             program,
             place,
@@ -201,7 +201,7 @@ impl Supervisor {
         }
         let mut options = plurix::Options::default();
         options.observer = true;
-        options.secret.clone_from(&self.secret);
+        options.set_credentials(self.credentials.clone());
         let coordinator = Coordinator {
             app,
             address: self.join_address()?,
@@ -213,7 +213,7 @@ impl Supervisor {
         if let Some(chaos) = &self.chaos {
             self.view.line(format_args!("chaos of seed {}", chaos.seed));
             let (address, events) = (self.join_address()?, self.events.clone());
-            self.probe = Some(Probe::spawn(address, self.secret.clone(), events)?);
+            self.probe = Some(Probe::spawn(address, self.credentials.clone(), events)?);
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use clap::{Args, ValueEnum};
 use plurix::net::Address;
 use serde::Serialize;
 
-use crate::contact::SecretFile;
+use crate::contact::Protection;
 use crate::units::{parse_duration, show_duration};
 use crate::{Exit, output, signals};
 use heap::HeapView;
@@ -34,7 +34,7 @@ use watch::{Event, Look, Observer, Watch};
 const EXAMPLES: &str = "\
 Examples:
   plurix top 127.0.0.1:7700
-  plurix top node-1:7700 --secret-file secret --every 5s
+  plurix top node-1:7700 --keys keys --every 5s
   plurix top unix:heap/socket --once
   plurix top node-1:7700 --json | jq '.teams[] | [.name, .phases, .imbalance]'
   plurix top node-1:7700 --json | jq '.stations[] | [.station, .recent.commits_per_s]'
@@ -58,7 +58,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDR", conflicts_with = "address")]
     join: Option<Address>,
     #[command(flatten)]
-    secret: SecretFile,
+    protection: Protection,
     /// How often to look.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_every)]
     every: Duration,
@@ -145,7 +145,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     let address = options.address.clone().or_else(|| options.join.clone());
     let address = address.expect("the grammar asks for one of them");
     let mut wished = plurix::Options::default();
-    wished.secret = options.secret.read()?;
+    wished.set_credentials(options.protection.read()?);
     let mut observer = Observer::join(address.clone(), wished)?;
     if options.once {
         Printer::new(options).print(observer.look()?);

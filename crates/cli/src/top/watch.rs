@@ -65,7 +65,7 @@ impl Observer {
     pub(crate) fn look(&mut self) -> plurix::Result<Look> {
         loop {
             let teams = self.teams()?;
-            match plurix::status(&self.address, self.options.secret.as_ref()) {
+            match plurix::status(&self.address, self.options.credentials()) {
                 Ok(status) => return Ok(Look { status, teams }),
                 // The station waits until it is back, or knows that it will not be.
                 Err(error) if is_away(&error) => std::thread::sleep(PAUSE),

@@ -120,11 +120,24 @@ impl ServerOptions {
     }
 
     /// What it is shown by others, and shows them.
-    pub(super) fn credentials(&self) -> Credentials {
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
         Credentials {
             secret: self.secret.clone(),
             keys: self.keys.clone(),
             insecure_plain: self.insecure_plain,
         }
+    }
+
+    /// Takes what it shows to others, and wants to be shown.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        let Credentials {
+            secret,
+            keys,
+            insecure_plain,
+        } = credentials;
+        self.secret = secret;
+        self.keys = keys;
+        self.insecure_plain = insecure_plain;
     }
 }

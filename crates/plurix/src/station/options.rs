@@ -83,12 +83,25 @@ impl Default for Options {
 
 impl Options {
     /// What it shows to others, and wants to be shown.
-    pub(crate) fn credentials(&self) -> Credentials {
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
         Credentials {
             secret: self.secret.clone(),
             keys: self.keys.clone(),
             insecure_plain: self.insecure_plain,
         }
+    }
+
+    /// Takes what it shows to others, and wants to be shown.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        let Credentials {
+            secret,
+            keys,
+            insecure_plain,
+        } = credentials;
+        self.secret = secret;
+        self.keys = keys;
+        self.insecure_plain = insecure_plain;
     }
 
     pub(super) fn protocol(&self) -> plurix_protocol::station::Settings {
