@@ -119,7 +119,7 @@ fn keys_that_are_of_no_use_are_named() {
     // And a warning comes before the end.
     let soon = issue(&dir.path().join("authority"), "node-3", "--days 20");
     let warned = status(&soon);
-    assert!(common::errors(&warned).contains("ends in 19 days"));
+    assert!(common::errors(&warned).contains("warning: this machine's certificate ends in"));
 }
 
 /// A page server that others find by TCP alone.

@@ -97,7 +97,11 @@ impl From<CertificateError> for TlsError {
                 presented,
             } => Self::WrongHost {
                 expected: expected.to_str().into_owned(),
-                presented: presented.join(", "),
+                presented: presented
+                    .iter()
+                    .map(|name| bare(name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
             },
             Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => {
                 Self::WrongPurpose
@@ -105,6 +109,14 @@ impl From<CertificateError> for TlsError {
             other => Self::BadCertificate(other.to_string()),
         }
     }
+}
+
+/// A name of a certificate without its kind, which is written around it: `DnsName("node-1")`.
+fn bare(name: &str) -> &str {
+    let inside = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    inside.unwrap_or(name).trim_matches('"')
 }
 
 impl From<AlertDescription> for TlsError {
