@@ -1,7 +1,7 @@
 //! Reading and writing the heap inside a transaction.
 
 use plurix_memory::AccessError;
-use plurix_protocol::station::{Miss, State};
+use plurix_protocol::station::Miss;
 use plurix_wire::PageNumber;
 use zerocopy::IntoBytes;
 
@@ -180,24 +180,11 @@ impl Transaction<'_> {
                 Miss::Lost => return Err(self.poisoned(Poison::Lost)),
                 Miss::Pending => self.prepare(&mut driver),
             }
-            let waited = driver.wait(None, |machine| {
-                machine.has_arrived(page) || !matches!(machine.state(), State::Active)
-            });
-            let rejoined = match waited {
-                Err(_) => Err(()),
-                Ok(_) if driver.machine.has_arrived(page) => {
-                    driver.tally.missed();
-                    Ok(())
-                }
-                // The connection was lost; ask again once there is a session.
-                Ok(_) => driver
-                    .wait(None, |m| matches!(m.state(), State::Active))
-                    .map(drop)
-                    .or(Err(())),
-            };
-            if rejoined.is_err() {
+            let waited = driver.wait(None, |machine| machine.has_arrived(page));
+            if waited.is_err() {
                 return Err(self.poisoned(Poison::Cut));
             }
+            driver.tally.missed();
         }
     }
 

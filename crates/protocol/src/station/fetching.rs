@@ -48,8 +48,15 @@ impl Ahead {
 
 impl Station {
     /// The running transaction needs a page that is not in memory. Its neighbours are put into memory
-    /// with it, as far as they have arrived.
+    /// with it, as far as they have arrived. Once is enough: if the connection is lost, or there is none
+    /// yet, the page is asked for when the session goes on.
     pub fn miss(&mut self, page: PageNumber, memory: &impl Install) -> Miss {
+        let miss = self.find(page, memory);
+        self.missed = (miss == Miss::Pending).then_some(page);
+        miss
+    }
+
+    fn find(&mut self, page: PageNumber, memory: &impl Install) -> Miss {
         if matches!(self.transaction, Transaction::Doomed) {
             return Miss::Lost;
         }
@@ -71,6 +78,15 @@ impl Station {
         match is_installed {
             true => Miss::Installed,
             false => Miss::Pending,
+        }
+    }
+
+    /// The session goes on: asks for what the running transaction waits for, unless the page is here.
+    pub(super) fn fetch_missed(&mut self) {
+        if let (Transaction::Running, Some(page)) = (&self.transaction, self.missed)
+            && self.is_absent(page)
+        {
+            self.read_from(page);
         }
     }
 

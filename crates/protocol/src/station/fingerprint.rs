@@ -23,6 +23,7 @@ impl Hash for Station {
             transaction,
             pipeline,
             awaited,
+            missed,
             ahead,
             brought: _,
             durable,
@@ -37,7 +38,7 @@ impl Hash for Station {
         (stands, number, session, cache, out).hash(state);
         (transaction, pipeline).hash(state);
         awaited.iter().collect::<BTreeSet<_>>().hash(state);
-        (seen, heap_bytes, ahead).hash(state);
+        (seen, heap_bytes, missed, ahead).hash(state);
         (durable, durable_in, awaits_durable, token).hash(state);
     }
 }

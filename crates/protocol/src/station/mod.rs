@@ -46,8 +46,8 @@ use plurix_wire::message::{
     Commit, CommitRefusal, Member, PageLines, Request, SessionRefusal, ToLeader, Welcome,
 };
 use plurix_wire::{
-    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, StationId, StreamSequence,
-    Term, WriteSet,
+    CommitId, CommitNumber, CommitSequence, Generation, Incarnation, PageNumber, StationId,
+    StreamSequence, Term, WriteSet,
 };
 pub use session::StreamError;
 use token::Token;
@@ -156,6 +156,8 @@ pub struct Station {
     pipeline: Pipeline,
     /// Pages asked for that have not arrived.
     awaited: PageSet,
+    /// What the running transaction waits for.
+    missed: Option<PageNumber>,
     ahead: Ahead,
     /// Pages put into memory for the running transaction, or the last one.
     brought: usize,
@@ -222,6 +224,7 @@ impl Station {
             transaction: Transaction::None,
             pipeline: Pipeline::default(),
             awaited: PageSet::default(),
+            missed: None,
             ahead: Ahead::default(),
             brought: 0,
             durable: CommitNumber(0),
@@ -440,6 +443,7 @@ impl Station {
         ));
         memory.rollback();
         self.transaction = Transaction::None;
+        self.missed = None;
         self.trim(memory);
     }
 

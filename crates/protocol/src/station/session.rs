@@ -204,6 +204,7 @@ impl Station {
                 }
             }
         }
+        self.fetch_missed();
         self.ask_durable_again();
         self.ask_to_watch();
         Ok(())
