@@ -12,6 +12,8 @@
 //! mark, which is zero until a producer fills it. So a consumer of an empty queue conflicts with the
 //! producer who fills that slot, and else with none.
 
+use std::time::Duration;
+
 use zerocopy::FromZeros as _;
 
 use super::blocks::{self, LINE_BYTES};
@@ -51,6 +53,7 @@ handle!(
     /// |---|---|---|---|
     /// | [`push`](HeapQueue::push) | O(1) | tail | tail, a slot |
     /// | [`pop`](HeapQueue::pop) | O(1) | head, a slot | head |
+    /// | [`pop_wait`](HeapQueue::pop_wait) | O(1) | head, a slot | head |
     /// | [`peek`](HeapQueue::peek) | O(1) | head, a slot | |
     /// | [`len`](HeapQueue::len) | O(1) | head, tail | |
     /// | [`iter`](HeapQueue::iter) | O(n) | head, all slots | |
@@ -185,6 +188,63 @@ impl<T: Plain> HeapQueue<T> {
         let end = tx.get_mut(self.head())?;
         (end.segment, end.passed) = (found.segment, head.passed.wrapping_add(1));
         Ok(Some(value))
+    }
+
+    /// Removes the first element. If there is none, the error says that the transaction waits until one
+    /// is pushed, and the closure runs again then: return it, as `?` does. Of the queue it watches the
+    /// head and one slot; whatever else the closure has read can wake it, too.
+    ///
+    /// ```
+    /// use plurix::collections::HeapQueue;
+    /// # use plurix::{Cluster, Result};
+    /// # fn main() -> Result<()> {
+    /// # let mut cluster = Cluster::local(2)?;
+    /// # let [producer, consumer] = cluster.stations() else { unreachable!() };
+    /// let jobs = producer.transaction(|tx| tx.named::<HeapQueue<u64>>("jobs"))?;
+    /// consumer.latest()?;
+    /// std::thread::scope(|scope| {
+    ///     let job = scope.spawn(|| consumer.transaction(|tx| jobs.pop_wait(tx)));
+    ///     producer.transaction(|tx| jobs.push(tx, 7))?;
+    ///     assert_eq!(job.join().unwrap()?, 7);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`pop`](Self::pop), and as [`Transaction::wait_for_change`].
+    pub fn pop_wait(self, tx: &mut Transaction<'_>) -> Result<T> {
+        match self.pop(tx)? {
+            Some(value) => Ok(value),
+            None => Err(tx.wait_for_change()),
+        }
+    }
+
+    /// As [`pop_wait`](Self::pop_wait), for no longer than `limit`, which counts from the first wait of
+    /// this transaction; then `None`.
+    ///
+    /// ```
+    /// use plurix::collections::HeapQueue;
+    /// # use plurix::{Cluster, Result};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<()> {
+    /// # let mut cluster = Cluster::local(1)?;
+    /// # let station = &mut cluster.stations()[0];
+    /// let jobs = station.transaction(|tx| tx.named::<HeapQueue<u64>>("jobs"))?;
+    /// let soon = Duration::from_millis(5);
+    /// let job = station.transaction(|tx| jobs.pop_wait_for(tx, soon))?;
+    /// assert_eq!(job, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`pop`](Self::pop), and as [`Transaction::wait_for_change_for`].
+    pub fn pop_wait_for(self, tx: &mut Transaction<'_>, limit: Duration) -> Result<Option<T>> {
+        match self.pop(tx)? {
+            None if !tx.has_timed_out() => Err(tx.wait_for_change_for(limit)),
+            found => Ok(found),
+        }
     }
 
     /// Removes up to `limit` elements, in order.

@@ -132,3 +132,55 @@ proptest! {
         check::<u128>(&programs);
     }
 }
+
+#[test]
+fn a_consumer_sleeps_until_there_is_an_element() {
+    const JOBS: u64 = 1000;
+    let mut cluster = plurix::Cluster::local(2).unwrap();
+    let [producer, consumer] = cluster.stations() else {
+        unreachable!()
+    };
+    let made = producer.transaction(|tx| {
+        let jobs = tx.named::<HeapQueue<u64>>("jobs")?;
+        Ok((jobs, tx.named::<HeapQueue<u64>>("answers")?))
+    });
+    let (jobs, answers) = made.unwrap();
+    consumer.latest().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..JOBS {
+                let answered = consumer.transaction(|tx| {
+                    let job = jobs.pop_wait(tx)?;
+                    answers.push(tx, job * 2)
+                });
+                answered.unwrap();
+            }
+        });
+        // One at a time, so that both queues are empty again and again.
+        for job in 0..JOBS {
+            producer.transaction(|tx| jobs.push(tx, job)).unwrap();
+            let answer = producer.transaction(|tx| answers.pop_wait(tx));
+            assert_eq!(answer.unwrap(), job * 2);
+        }
+    });
+}
+
+#[test]
+fn a_wait_with_a_limit_ends_without_an_element_or_with_the_first() {
+    use std::time::Duration;
+    let mut cluster = plurix::Cluster::local(2).unwrap();
+    let [producer, consumer] = cluster.stations() else {
+        unreachable!()
+    };
+    let jobs = producer.transaction(|tx| tx.named::<HeapQueue<u64>>("jobs"));
+    let jobs = jobs.unwrap();
+    consumer.latest().unwrap();
+    let none = consumer.transaction(|tx| jobs.pop_wait_for(tx, Duration::from_millis(1)));
+    assert_eq!(none.unwrap(), None);
+    let long = Duration::from_secs(600);
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| consumer.transaction(|tx| jobs.pop_wait_for(tx, long)));
+        producer.transaction(|tx| jobs.push(tx, 7)).unwrap();
+        assert_eq!(job.join().unwrap().unwrap(), Some(7));
+    });
+}
