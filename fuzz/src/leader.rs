@@ -4,6 +4,7 @@
 //! batch, reports the room of the log, and names no connection that was closed. Whatever happens,
 //! the log must be a history that could have been, and nothing may be told that is not in it.
 
+mod asked;
 mod lines;
 mod told;
 
@@ -18,7 +19,7 @@ use plurix_wire::message::{
 use plurix_wire::record::{Body, Record};
 use plurix_wire::{
     CommitId, CommitNumber, CommitSequence, Generation, Incarnation, LineMask, PAGE_BYTES,
-    PageNumber, StationId, Term,
+    PageNumber, StationId, Term, WriteSet,
 };
 
 use crate::input::Input;
@@ -72,8 +73,6 @@ struct World {
     lives: Vec<Incarnation>,
     /// How the leader has named a team last.
     formation: u64,
-    /// The commit that is being asked for.
-    asked: Option<(CommitId, Commit)>,
     /// What the sync under way covers.
     syncing: Option<CommitNumber>,
     /// What the leader was told to be on disk.
@@ -110,7 +109,6 @@ impl World {
             ended: Vec::new(),
             lives: Vec::new(),
             formation: 0,
-            asked: None,
             syncing: None,
             durable: CommitNumber(0),
             stopped: false,
@@ -208,23 +206,24 @@ impl World {
             return;
         };
         let message = what(self, input, &self.links[&connection]);
-        self.asked = match &message {
-            ToLeader::Request {
+        if let ToLeader::Request {
+            incarnation,
+            request: Request::Commit(commit),
+            ..
+        } = &message
+        {
+            let (incarnation, sequence) = (*incarnation, commit.sequence);
+            let id = CommitId {
                 incarnation,
-                request: Request::Commit(commit),
-                ..
-            } => {
-                let (incarnation, sequence) = (*incarnation, commit.sequence);
-                Some((
-                    CommitId {
-                        incarnation,
-                        sequence,
-                    },
-                    commit.clone(),
-                ))
+                sequence,
+            };
+            self.history.asked.note(id, commit);
+            let link = self.links.get_mut(&connection).expect("an open connection");
+            // After a number from nowhere an honest one comes next.
+            if sequence.0 == link.sequence + 1 {
+                link.sequence += 1;
             }
-            _ => None,
-        };
+        }
         let times = if input.rarely(8) { REPEAT_MAX } else { 1 };
         for _ in 0..times {
             if self.links.contains_key(&connection) {
@@ -328,13 +327,23 @@ impl World {
         } else {
             PAGES
         };
+        let unsettled = 1 + input.below(4) as u64;
+        let follows = match input.below(4) {
+            0 => None,
+            1 => Some(0),
+            _ => Some(input.near(sequence.saturating_sub(1))),
+        };
+        let writes = match follows {
+            Some(_) if input.rarely(4) => WriteSet::default(),
+            _ => input.writes(pages),
+        };
         Commit {
             sequence: CommitSequence(sequence),
-            acknowledged: CommitSequence(input.near(sequence.saturating_sub(1))),
+            acknowledged: CommitSequence(input.near(sequence.saturating_sub(unsettled))),
             snapshot: CommitNumber(input.near(self.history.logged)),
-            follows: None,
+            follows: follows.map(CommitSequence),
             reads,
-            writes: input.writes(pages),
+            writes,
         }
     }
 
@@ -381,15 +390,13 @@ impl World {
                     "a number is taken only if the log has room"
                 );
                 self.room -= bytes;
-                let (asked, commit) = self.asked.as_ref().expect("somebody asked for it");
-                assert_eq!((id, &writes), (*asked, &commit.writes));
-                self.history.commit(stamp.number, id, commit);
+                self.history.commit(stamp.number, id, &writes);
                 if self.settings.durability == Durability::Memory {
                     self.history.logged = stamp.number.0;
                 }
                 let links = self.links.values_mut();
                 for link in links.filter(|link| link.member == Some(id.incarnation)) {
-                    link.sequence = id.sequence.0;
+                    link.sequence = link.sequence.max(id.sequence.0);
                 }
             }
             Body::Joined(member) => {
@@ -556,10 +563,25 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         (0..40u8).for_each(|n| bytes.extend([14, 0, 0, 0, n % 8, 0, 0, n % 5, 0, 0, 0, 0]));
         bytes
     };
+    // Requests that follow each other, faster than they are answered; each third one reads only.
+    let pipeline = |settings: u8| {
+        let mut bytes = begin(settings);
+        for n in 0..24u8 {
+            let looks = if n % 3 == 2 { 3 } else { 0 };
+            bytes.extend([3, 0, 1, n % 4, n % 4, 0, 0, 0, 2, 2, 0, looks]);
+            if looks == 0 {
+                bytes.extend([n % 4, 0, n % 4 * 64, 0, 0, 1, n, 0]);
+            }
+            bytes.extend([0, 0, 0, 0, 0, 3 * (n % 2)]);
+        }
+        bytes
+    };
     vec![
         ("memory", busy(0)),
         ("durable", busy(1)),
         ("lines", lines(0)),
         ("lines-durable", lines(1)),
+        ("pipeline", pipeline(0)),
+        ("pipeline-durable", pipeline(1)),
     ]
 }

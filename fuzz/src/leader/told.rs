@@ -1,11 +1,11 @@
 //! What stations may be told: a model of the heap at every commit, and a judge of every batch.
 
-use std::collections::BTreeMap;
-
-use plurix_wire::message::{Batch, Commit, Content, Delta, Item, Page, Welcome};
+use plurix_wire::message::{Batch, Content, Delta, Item, Page, Welcome};
 use plurix_wire::{
     CommitId, CommitNumber, Incarnation, PAGE_BYTES, PageBytes, PageNumber, WriteSet,
 };
+
+use super::asked::Asked;
 
 /// A station's end of a connection.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Link {
 #[derive(Debug, Default)]
 pub(super) struct History {
     commits: Vec<WriteSet>,
-    numbers: BTreeMap<CommitId, CommitNumber>,
+    pub(super) asked: Asked,
     /// What may be revealed.
     pub(super) logged: u64,
 }
@@ -41,22 +41,10 @@ impl History {
     }
 
     /// Takes the next commit, if it may be the next.
-    pub(super) fn commit(&mut self, number: CommitNumber, id: CommitId, asked: &Commit) {
+    pub(super) fn commit(&mut self, number: CommitNumber, id: CommitId, writes: &WriteSet) {
         assert_eq!(number.0, self.newest() + 1, "numbers are dense");
-        for later in &self.commits[asked.snapshot.0 as usize..] {
-            for section in later.sections() {
-                let read = asked.reads.iter().find(|read| read.page == section.page());
-                let lines = read.map_or(0, |read| read.lines.0);
-                assert_eq!(
-                    lines & section.lines().0,
-                    0,
-                    "a line read was written since"
-                );
-            }
-        }
-        self.commits.push(asked.writes.clone());
-        let before = self.numbers.insert(id, number);
-        assert_eq!(before, None, "an id commits once");
+        self.asked.commit(id, writes, &self.commits);
+        self.commits.push(writes.clone());
     }
 
     /// Takes a recovery line, which writes pages that no station has.
@@ -75,7 +63,7 @@ impl History {
     }
 
     /// Judges the next batch on a connection.
-    pub(super) fn check(&self, link: &mut Link, batch: &Batch) {
+    pub(super) fn check(&mut self, link: &mut Link, batch: &Batch) {
         let member = link.member.expect("only members have a stream");
         link.batches += 1;
         assert_eq!(batch.sequence.0, link.batches, "a stream has no gaps");
@@ -89,27 +77,21 @@ impl History {
         for item in &batch.items {
             match item {
                 Item::Committed { sequence, number } => {
-                    let incarnation = member;
-                    let sequence = *sequence;
+                    let (incarnation, sequence) = (member, *sequence);
                     let id = CommitId {
                         incarnation,
                         sequence,
                     };
-                    assert_eq!(self.numbers.get(&id), Some(number));
+                    self.asked.told_committed(id, *number);
                     assert!(*number <= batch.through);
                 }
                 Item::Refused { sequence, .. } => {
-                    let incarnation = member;
-                    let sequence = *sequence;
+                    let (incarnation, sequence) = (member, *sequence);
                     let id = CommitId {
                         incarnation,
                         sequence,
                     };
-                    assert_eq!(
-                        self.numbers.get(&id),
-                        None,
-                        "what is refused is not committed"
-                    );
+                    self.asked.told_refused(id);
                 }
                 Item::Delta(delta) => {
                     assert!(newest < delta.number && delta.number <= batch.through);
