@@ -3,11 +3,13 @@
 
 mod leader;
 
+use std::collections::VecDeque;
+
 use plurix_memory::{AccessError, HeapMemory};
-use plurix_protocol::station::{Miss, Settings, State, Station};
+use plurix_protocol::station::{Miss, Outcome, Settings, State, Station};
 use plurix_protocol::{Span, Time};
 use plurix_wire::message::{Request, SessionRefusal, ToLeader};
-use plurix_wire::{Incarnation, PAGE_BYTES, PageNumber};
+use plurix_wire::{CommitSequence, Incarnation, PAGE_BYTES, PageNumber};
 
 use crate::input::Input;
 use leader::Hostile;
@@ -45,6 +47,8 @@ struct World {
     memory: Option<HeapMemory>,
     is_connected: bool,
     at: At,
+    /// What was submitted and has not been settled; the oldest first.
+    submitted: VecDeque<CommitSequence>,
     leader: Hostile,
     is_over: bool,
 }
@@ -62,6 +66,7 @@ impl World {
             memory: None,
             is_connected: false,
             at: At::Idle,
+            submitted: VecDeque::new(),
             leader: Hostile::default(),
             is_over: false,
         }
@@ -123,6 +128,7 @@ impl World {
                 station.has_news(),
                 station.is_answered(),
                 station.has_latest(),
+                (station.in_flight(), station.is_clashed()),
             ),
             station.members().clone(),
         )
@@ -167,9 +173,25 @@ impl World {
             let count = input.below(PAGES as usize) as u32;
             self.station.prefetch(first, count);
         }
-        if self.station.begin(memory).is_some() {
+        self.station.absorb(memory);
+        self.hear_settled();
+        let memory = self.memory.as_mut().expect("seen above");
+        if self.station.may_submit() && self.station.begin(memory).is_some() {
             self.at = At::Running;
         }
+        self.hear_settled();
+    }
+
+    /// Takes what was settled of the submitted, as the library does.
+    fn hear_settled(&mut self) {
+        while let Some((sequence, outcome)) = self.station.next_settled() {
+            let oldest = self.submitted.pop_front();
+            assert_eq!(oldest, Some(sequence), "in the order of submission");
+            if matches!(outcome, Outcome::Refused(_) | Outcome::Lost) {
+                self.submitted.clear();
+            }
+        }
+        assert!(self.station.in_flight() <= self.submitted.len());
     }
 
     /// The program goes on.
@@ -205,7 +227,7 @@ impl World {
         let memory = self.memory.as_mut().expect("a transaction has memory");
         let offset =
             input.below(PAGES as usize) as u64 * PAGE_BYTES as u64 + 8 * input.below(16) as u64;
-        let accessed = match input.below(5) {
+        let accessed = match input.below(6) {
             0 => memory.read::<[u8; 8]>(offset).map(drop),
             1 => memory.open::<[u8; 8]>(offset).map(|cell| cell[0] ^= 1),
             2 => memory.overwrite(offset, &[input.byte(); 8]),
@@ -214,18 +236,39 @@ impl World {
                 self.at = At::Idle;
                 return;
             }
-            _ => {
-                let (reads, writes) = (memory.read_set(), memory.write_set());
-                if !writes.is_empty() {
-                    self.station.commit(reads, writes);
-                    self.at = At::Committing;
-                }
-                return;
-            }
+            4 => return self.commit(),
+            _ => return self.submit(),
         };
         if let Err(AccessError::Missing { page }) = accessed {
             self.at = At::Missing(page);
         }
+    }
+
+    /// Asks for the running transaction alone, if it changes anything and nothing is in flight.
+    fn commit(&mut self) {
+        let memory = self.memory.as_mut().expect("a transaction has memory");
+        let writes = memory.write_set();
+        if self.submitted.is_empty() && !writes.is_empty() {
+            self.station.commit(memory.read_set(), writes);
+            self.at = At::Committing;
+        }
+    }
+
+    /// Asks for the running transaction and does not wait. One that changes nothing is asked for only if
+    /// something is in flight.
+    fn submit(&mut self) {
+        let memory = self.memory.as_mut().expect("a transaction has memory");
+        let (reads, writes) = (memory.read_set(), memory.write_set());
+        if writes.is_empty() {
+            if self.submitted.is_empty() {
+                return;
+            }
+            memory.rollback();
+        }
+        if let Some(sequence) = self.station.submit(reads, writes, memory) {
+            self.submitted.push_back(sequence);
+        }
+        self.at = At::Idle;
     }
 
     /// Gives up pages between transactions, or the session.
@@ -250,5 +293,7 @@ const LIFE: Incarnation = Incarnation(1 << 32 | 1);
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut bytes = vec![0, 0, 0, 0, 0];
     (0..16u8).for_each(|n| bytes.extend([8 + n % 4, 2, n, 0, 1, n, 0, 0, 3, n, 0]));
-    vec![("session", bytes)]
+    let mut pipeline = vec![0, 0, 0, 0, 0];
+    (0..16u8).for_each(|n| pipeline.extend([0, 0, n, 8, 1, n, 0, 9, 2, n, 0, n, 10, 0, 0, 5, n]));
+    vec![("session", bytes), ("pipeline", pipeline)]
 }

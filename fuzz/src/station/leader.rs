@@ -59,7 +59,7 @@ impl Hostile {
             through: CommitNumber(input.near(self.through)),
             heap_bytes: input.near(u64::from(PAGES) * PAGE_BYTES as u64),
             silence_ms_max: 2_000,
-            in_flight_max: 64,
+            in_flight_max: input.near(4) as u32,
             members: (0..input.below(3)).map(|_| member(input)).collect(),
         })
     }
@@ -92,8 +92,9 @@ impl Hostile {
             0..=1 => Item::Committed { sequence, number },
             2 => Item::Refused {
                 sequence,
-                why: match input.below(2) {
+                why: match input.below(3) {
                     0 => CommitRefusal::LogFull,
+                    1 => CommitRefusal::Behind,
                     _ => CommitRefusal::Conflict(PageLines::default()),
                 },
             },
