@@ -220,8 +220,8 @@ impl World {
             self.history.asked.note(id, commit);
             let link = self.links.get_mut(&connection).expect("an open connection");
             // After a number from nowhere an honest one comes next.
-            if sequence.0 == link.sequence + 1 {
-                link.sequence += 1;
+            if Some(sequence.0) == link.sequence.checked_add(1) {
+                link.sequence = sequence.0;
             }
         }
         let times = if input.rarely(8) { REPEAT_MAX } else { 1 };
