@@ -220,8 +220,11 @@ impl Station {
     /// something is in flight: whether it has seen one state of the heap, the leader knows. Answers
     /// the request's number; `None`, and the transaction has not happened, if its life has ended.
     ///
+    /// Ask [`may_submit`](Self::may_submit) before the transaction begins. What a leader has said since
+    /// then, on a new connection, holds for the next one.
+    ///
     /// # Panics
-    /// If no transaction is running, or too much is in flight.
+    /// If no transaction is running.
     pub fn submit(
         &mut self,
         reads: Vec<PageLines>,
@@ -236,7 +239,6 @@ impl Station {
             }
             _ => panic!("no transaction is running"),
         }
-        assert!(self.may_submit(), "too many requests in flight");
         let snapshot = self.cache.snapshot();
         let session = self.session.as_mut();
         let session = session.expect("a transaction runs in a session");
