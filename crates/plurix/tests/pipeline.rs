@@ -24,7 +24,7 @@ fn slots(station: &mut Station, value: u64) -> Ptr<[Slot]> {
         }; ACCOUNTS];
         tx.alloc_slice_from(&slots)
     });
-    made.unwrap()
+    made.expect("there is room")
 }
 
 fn random(state: &mut u64) -> usize {
@@ -215,7 +215,10 @@ fn a_panic_in_a_closure_ends_that_one_alone() -> Result<()> {
         let _ = station.submit::<()>(|_| panic!("as intended"));
     }));
     assert!(panicked.is_err());
-    let after = station.submit(move |tx| Ok(*tx.get_mut(counter)? += 1));
+    let after = station.submit(move |tx| {
+        *tx.get_mut(counter)? += 1;
+        Ok(())
+    });
     before.wait(station)?;
     after.wait(station)?;
     assert_eq!(station.transaction(|tx| tx.get(counter).copied())?, 2);

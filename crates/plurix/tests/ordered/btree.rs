@@ -163,7 +163,7 @@ fn check<V: Value>(programs: &[super::Program<Step>]) {
     let before = blocks(&mut cluster.stations()[0]);
     let map = cluster.stations()[0]
         .transaction(HeapBTreeMap::<u16, V>::create)
-        .unwrap();
+        .expect("nothing goes wrong here");
     let model = run(
         &mut cluster,
         programs,
@@ -171,7 +171,7 @@ fn check<V: Value>(programs: &[super::Program<Step>]) {
         |tx, model, step| take(tx, map, model, step),
     );
     let station = &mut cluster.stations()[1];
-    station.latest().unwrap();
+    station.latest().expect("nothing goes wrong here");
     station
         .transaction(|tx| {
             let all = (Bound::Unbounded, Bound::Unbounded);
@@ -180,7 +180,7 @@ fn check<V: Value>(programs: &[super::Program<Step>]) {
             }
             map.destroy(tx)
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     assert_eq!(blocks(station), before);
 }
 
@@ -209,7 +209,7 @@ fn a_sorted_input_fills_the_leaves() {
             map.extend(tx, (0..5000).map(|key| (key, key)))?;
             Ok(map)
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     // 100 full leaves of 50, two or three inner nodes and a root, and the header.
     assert!(blocks(station) - before <= 105);
     station
@@ -220,6 +220,6 @@ fn a_sorted_input_fills_the_leaves() {
             assert!(map.is_empty(tx)?);
             Ok(())
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     assert_eq!(blocks(station) - before, 2, "a header and a leaf");
 }

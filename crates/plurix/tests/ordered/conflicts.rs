@@ -27,12 +27,12 @@ fn runs(
             }
             Ok(())
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     runs
 }
 
 fn latest(station: &mut Station) {
-    station.latest().unwrap();
+    station.latest().expect("nothing goes wrong here");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn pushing_and_popping_conflict_only_where_the_queue_is_nearly_empty() {
             queue.extend(tx, 0..20)?;
             Ok(queue)
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     let pop = |tx: &mut Transaction<'_>| queue.pop(tx).map(drop);
     let push = |tx: &mut Transaction<'_>| queue.push(tx, 1);
     assert_eq!(runs(&mut cluster, pop, push), 1);
@@ -52,7 +52,7 @@ fn pushing_and_popping_conflict_only_where_the_queue_is_nearly_empty() {
     assert_eq!(runs(&mut cluster, pop, pop), 2);
     assert_eq!(runs(&mut cluster, push, push), 2);
     let empty = cluster.stations()[0].transaction(|tx| queue.clear(tx));
-    empty.unwrap();
+    empty.expect("nothing goes wrong here");
     let look = |tx: &mut Transaction<'_>| {
         let first = queue.pop(tx)?;
         tx.alloc(first.unwrap_or(0)).map(drop)
@@ -69,7 +69,7 @@ fn a_known_element_conflicts_with_nobody_who_pushes() {
             vec.extend(tx, 0..100)?;
             Ok((vec, vec.ptr(tx, 3)?.expect("there are a hundred")))
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     let push = |tx: &mut Transaction<'_>| vec.push(tx, 1).map(drop);
     let known = |tx: &mut Transaction<'_>| {
         *tx.get_mut(third)? += 1;
@@ -94,7 +94,7 @@ fn a_changed_value_is_in_nobodys_way_but_its_readers() {
             map.extend(tx, (0..1000).map(|key| (2 * key, key)))?;
             Ok(map)
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     let add = |key: u64| {
         move |tx: &mut Transaction<'_>| {
             *map.get_mut(tx, key)?.expect("even keys are there") += 1;

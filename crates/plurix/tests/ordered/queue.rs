@@ -95,7 +95,7 @@ fn check<V: Value>(programs: &[Program<Step>]) {
     let before = blocks(&mut cluster.stations()[0]);
     let queue = cluster.stations()[0]
         .transaction(HeapQueue::<V>::create)
-        .unwrap();
+        .expect("nothing goes wrong here");
     let model = run(
         &mut cluster,
         programs,
@@ -103,14 +103,14 @@ fn check<V: Value>(programs: &[Program<Step>]) {
         |tx, model, step| take(tx, queue, model, step),
     );
     let station = &mut cluster.stations()[1];
-    station.latest().unwrap();
+    station.latest().expect("nothing goes wrong here");
     station
         .transaction(|tx| {
             let values = queue.iter(tx)?.map(|value| value.copied());
             assert_eq!(values.collect::<Result<VecDeque<_>>>()?, model);
             queue.destroy(tx)
         })
-        .unwrap();
+        .expect("nothing goes wrong here");
     assert_eq!(blocks(station), before);
 }
 
@@ -136,7 +136,7 @@ proptest! {
 #[test]
 fn a_consumer_sleeps_until_there_is_an_element() {
     const JOBS: u64 = 1000;
-    let mut cluster = plurix::Cluster::local(2).unwrap();
+    let mut cluster = plurix::Cluster::local(2).expect("nothing goes wrong here");
     let [producer, consumer] = cluster.stations() else {
         unreachable!()
     };
@@ -144,8 +144,8 @@ fn a_consumer_sleeps_until_there_is_an_element() {
         let jobs = tx.named::<HeapQueue<u64>>("jobs")?;
         Ok((jobs, tx.named::<HeapQueue<u64>>("answers")?))
     });
-    let (jobs, answers) = made.unwrap();
-    consumer.latest().unwrap();
+    let (jobs, answers) = made.expect("nothing goes wrong here");
+    consumer.latest().expect("nothing goes wrong here");
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..JOBS {
@@ -153,14 +153,14 @@ fn a_consumer_sleeps_until_there_is_an_element() {
                     let job = jobs.pop_wait(tx)?;
                     answers.push(tx, job * 2)
                 });
-                answered.unwrap();
+                answered.expect("nothing goes wrong here");
             }
         });
         // One at a time, so that both queues are empty again and again.
         for job in 0..JOBS {
-            producer.transaction(|tx| jobs.push(tx, job)).unwrap();
+            producer.transaction(|tx| jobs.push(tx, job)).expect("nothing goes wrong here");
             let answer = producer.transaction(|tx| answers.pop_wait(tx));
-            assert_eq!(answer.unwrap(), job * 2);
+            assert_eq!(answer.expect("nothing goes wrong here"), job * 2);
         }
     });
 }
@@ -168,19 +168,19 @@ fn a_consumer_sleeps_until_there_is_an_element() {
 #[test]
 fn a_wait_with_a_limit_ends_without_an_element_or_with_the_first() {
     use std::time::Duration;
-    let mut cluster = plurix::Cluster::local(2).unwrap();
+    let mut cluster = plurix::Cluster::local(2).expect("nothing goes wrong here");
     let [producer, consumer] = cluster.stations() else {
         unreachable!()
     };
     let jobs = producer.transaction(|tx| tx.named::<HeapQueue<u64>>("jobs"));
-    let jobs = jobs.unwrap();
-    consumer.latest().unwrap();
+    let jobs = jobs.expect("nothing goes wrong here");
+    consumer.latest().expect("nothing goes wrong here");
     let none = consumer.transaction(|tx| jobs.pop_wait_for(tx, Duration::from_millis(1)));
-    assert_eq!(none.unwrap(), None);
+    assert_eq!(none.expect("nothing goes wrong here"), None);
     let long = Duration::from_secs(600);
     std::thread::scope(|scope| {
         let job = scope.spawn(|| consumer.transaction(|tx| jobs.pop_wait_for(tx, long)));
-        producer.transaction(|tx| jobs.push(tx, 7)).unwrap();
-        assert_eq!(job.join().unwrap().unwrap(), Some(7));
+        producer.transaction(|tx| jobs.push(tx, 7)).expect("nothing goes wrong here");
+        assert_eq!(job.join().expect("nothing goes wrong here").unwrap(), Some(7));
     });
 }
