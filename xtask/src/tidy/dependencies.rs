@@ -11,7 +11,7 @@ use crate::repository::{Repository, line_starting_with};
 use crate::violation::Violation;
 
 /// Each crate, by directory, with the crates it may depend on.
-const LAW: [(&str, &[&str]); 13] = [
+const LAW: [(&str, &[&str]); 14] = [
     ("crates/wire", &[]),
     ("crates/protocol", &["wire"]),
     // The protocol for what it asks of a station's pages.
@@ -25,6 +25,8 @@ const LAW: [(&str, &[&str]); 13] = [
     ),
     ("crates/apps", &["plurix"]),
     ("crates/cli", &["plurix", "apps"]),
+    // What users would write, so with nothing but what users have.
+    ("examples", &["plurix"]),
     (
         "crates/sim",
         &["wire", "protocol", "memory", "store", "plurix"],
