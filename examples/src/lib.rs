@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use plurix::activity::Spawned;
 use plurix::net::Address;
 use plurix::{Options, PageServer, Plain, Ptr, ServerError, ServerOptions, Station, Stop};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -27,6 +28,8 @@ use tempfile::TempDir;
 
 /// Values copied into the heap by one transaction; a commit carries 16 MiB at most.
 const VALUES_A_COMMIT: usize = 1 << 18;
+/// The root that stands once no more work will come.
+const DONE: &str = "done";
 
 /// The option of every example.
 #[derive(Debug, Args)]
@@ -183,4 +186,41 @@ pub fn store<T: Plain>(station: &mut Station, values: &[T]) -> plurix::Result<Pt
         station.transaction(|tx| tx.set_slice(place, values))?;
     }
     Ok(all)
+}
+
+/// Runs activities that this station has registered, until [`end_work`] says that there are no more.
+///
+/// # Errors
+/// As [`Station::serve`].
+pub fn work_until_done(mut station: Station) -> Result<()> {
+    station.serve(|station| station.transaction(|tx| Ok(tx.find_root::<u64>(DONE)?.is_some())))?;
+    Ok(())
+}
+
+/// Lets all stations in [`work_until_done`] end.
+///
+/// # Errors
+/// As [`Station::transaction`].
+pub fn end_work(station: &mut Station) -> plurix::Result<()> {
+    station.transaction(|tx| {
+        let done = tx.alloc(1u64)?;
+        tx.set_root(DONE, done)
+    })
+}
+
+/// Sleeps until all `spawned` activities are finished, and takes their results.
+///
+/// # Errors
+/// If one of them has failed.
+pub fn wait_for_all<O: Plain>(
+    station: &mut Station,
+    spawned: &[Spawned<O>],
+) -> plurix::Result<Vec<O>> {
+    let wait = |one: &Spawned<O>| {
+        station.transaction(|tx| match tx.result(*one)? {
+            None => Err(tx.wait_for_change()),
+            Some(_) => Ok(tx.take_result(*one)?.expect("it was there just now")),
+        })
+    };
+    spawned.iter().map(wait).collect()
 }
