@@ -158,7 +158,9 @@ fn a_consumer_sleeps_until_there_is_an_element() {
         });
         // One at a time, so that both queues are empty again and again.
         for job in 0..JOBS {
-            producer.transaction(|tx| jobs.push(tx, job)).expect("nothing goes wrong here");
+            producer
+                .transaction(|tx| jobs.push(tx, job))
+                .expect("nothing goes wrong here");
             let answer = producer.transaction(|tx| answers.pop_wait(tx));
             assert_eq!(answer.expect("nothing goes wrong here"), job * 2);
         }
@@ -180,7 +182,12 @@ fn a_wait_with_a_limit_ends_without_an_element_or_with_the_first() {
     let long = Duration::from_secs(600);
     std::thread::scope(|scope| {
         let job = scope.spawn(|| consumer.transaction(|tx| jobs.pop_wait_for(tx, long)));
-        producer.transaction(|tx| jobs.push(tx, 7)).expect("nothing goes wrong here");
-        assert_eq!(job.join().expect("nothing goes wrong here").unwrap(), Some(7));
+        producer
+            .transaction(|tx| jobs.push(tx, 7))
+            .expect("nothing goes wrong here");
+        assert_eq!(
+            job.join().expect("nothing goes wrong here").unwrap(),
+            Some(7)
+        );
     });
 }
