@@ -58,6 +58,8 @@ pub mod checkpoints;
 mod cluster;
 pub mod collections;
 pub mod error;
+#[cfg(doctest)]
+mod guide;
 mod heap;
 pub mod host;
 pub mod net;

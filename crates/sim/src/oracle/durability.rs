@@ -9,7 +9,7 @@
 //! What a station is told to be durable is on disk, and what is on disk is there after a power cut, in
 //! either mode.
 //!
-//! Source: docs/guide.md, "What happens when something dies", and ARCHITECTURE.md, invariant 4.
+//! Source: docs/guide/failure.md, "What happens when something dies", and ARCHITECTURE.md, invariant 4.
 
 use std::collections::BTreeMap;
 
