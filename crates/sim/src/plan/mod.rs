@@ -465,7 +465,7 @@ mod tests {
         assert_eq!(varieties(|plan| plan.faults.is_empty()), 2);
         assert_eq!(varieties(|plan| plan.mix.name()), 4);
         let mode = |plan: &Plan| (plan.library, plan.leader.durability == Durability::Memory);
-        assert_eq!(varieties(mode), 10);
+        assert_eq!(varieties(mode), 2 * (library::Kind::ALL.len() + 1));
         let situation = |plan: &Plan| plan.situation.map(Situation::name);
         assert_eq!(varieties(situation), 6);
     }
