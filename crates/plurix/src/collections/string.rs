@@ -8,7 +8,7 @@ use crate::transaction::Transaction;
 handle! {
     /// A string in the heap that changes in place and grows.
     ///
-    /// It costs what [`HeapBytes`] cost, and conflicts as they do. That it is UTF-8 is checked when it is
+    /// It costs what [`HeapBytes`](crate::collections::HeapBytes) cost, and conflicts as they do. That it is UTF-8 is checked when it is
     /// read. For keys of maps there is [`HeapStr`](super::HeapStr).
     ///
     /// ```
