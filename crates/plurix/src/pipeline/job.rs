@@ -7,7 +7,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::station::Station;
 use crate::transaction::Transaction;
 
-/// An error that nobody asked for; the first one counts.
+/// An error that nobody asked for. The first one counts, but what a closure answered itself yields to
+/// what the program cannot know otherwise.
 pub(super) type Unheard = Arc<Mutex<Option<Error>>>;
 
 pub(super) fn take_unheard(unheard: &Unheard) -> Option<Error> {
@@ -19,7 +20,13 @@ pub(super) fn take_unheard(unheard: &Unheard) -> Option<Error> {
 
 pub(super) fn keep_unheard(unheard: &Unheard, error: Error) {
     let mut unheard = unheard.lock().unwrap_or_else(PoisonError::into_inner);
-    unheard.get_or_insert(error);
+    let is_own = |error: &Error| matches!(error.kind(), ErrorKind::Aborted(_));
+    if unheard
+        .as_ref()
+        .is_none_or(|known| is_own(known) && !is_own(&error))
+    {
+        *unheard = Some(error);
+    }
 }
 
 /// What a pipeline does with a submission, whatever its closure answers.

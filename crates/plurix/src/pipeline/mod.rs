@@ -118,7 +118,8 @@ impl Station {
     /// Waits until everything that was submitted is settled.
     ///
     /// # Errors
-    /// The first error of a submission whose handle was dropped since the last call.
+    /// The first error of a submission whose handle was dropped since the last call; one with which
+    /// a closure gave up counts only if there is no other.
     pub fn flush(&mut self) -> Result<()> {
         while !self.pipeline.is_empty() {
             self.progress();
