@@ -73,10 +73,10 @@ impl Leader {
                 self.make_urgent(slot);
             }),
             Request::Durable { through } => self.ask_durable(slot, through),
-            Request::Token { attempt_us } => {
-                self.ask_token(slot, Span::from_micros(attempt_us.into()));
-                Ok(())
-            }
+            // Who asks again for what it holds is granted it again: each is an answer that waits.
+            Request::Token { attempt_us } => self
+                .has_room(slot)
+                .map(|()| self.ask_token(slot, Span::from_micros(attempt_us.into()))),
             Request::ReturnToken => {
                 self.token.return_from(slot);
                 Ok(())
