@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use plurix_apps::AppCommand;
 
+use crate::logging::Logging;
 use crate::{
     USAGE, activities, checkpoint, conflicts, keys, output, page_server, pages, roots, run, shell,
     shutdown, station, status, top,
@@ -35,6 +36,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,20 +78,24 @@ pub(crate) fn grammar() -> clap::Command {
 }
 
 /// Parses the command line. Whatever ends here has been printed.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ExitCode> {
+pub(crate) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(Command, Logging), ExitCode> {
     let parsed = Arguments::try_parse_from(arguments);
-    parsed.map(|arguments| arguments.command).map_err(|error| {
-        if let Some(app) = unknown_app(&error) {
-            let apps = AppCommand::NAMES.join(", ");
-            output::note(format_args!(
-                "error: there is no app '{app}'; the apps are: {apps} (see 'plurix run --help')"
-            ));
-            return ExitCode::from(USAGE);
-        }
-        // A closed stdout is no reason to fail.
-        let _ = error.print();
-        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
-    })
+    parsed
+        .map(|arguments| (arguments.command, arguments.logging))
+        .map_err(|error| {
+            if let Some(app) = unknown_app(&error) {
+                let apps = AppCommand::NAMES.join(", ");
+                output::note(format_args!(
+                    "error: there is no app '{app}'; the apps are: {apps} (see 'plurix run --help')"
+                ));
+                return ExitCode::from(USAGE);
+            }
+            // A closed stdout is no reason to fail.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+        })
 }
 
 /// The name given as an app, if that is what is wrong.
@@ -116,7 +123,7 @@ mod tests {
             "plurix run --stations 3 --kill 2@1s bank",
             "plurix run bank --stations 3 --kill 2@1s",
         ] {
-            let command = parse(line.split(' ').map(OsString::from)).unwrap();
+            let (command, _) = parse(line.split(' ').map(OsString::from)).unwrap();
             let Command::Run(options) = command else {
                 panic!("{line}")
             };
@@ -141,6 +148,7 @@ mod tests {
             "plurix checkpoint show --dir heap 0",
             "plurix checkpoint prune --dir heap --keep 1",
             "plurix page-server --dir heap --restore never",
+            "plurix status --join 127.0.0.1:7700 --log fly",
         ] {
             let code = parse(line.split(' ').map(OsString::from)).unwrap_err();
             assert_eq!(code, ExitCode::from(USAGE), "{line}");

@@ -17,6 +17,7 @@ mod contact;
 mod diary;
 mod join;
 mod keys;
+mod logging;
 mod metrics;
 mod moment;
 mod observer;
@@ -71,12 +72,13 @@ impl From<Exit> for ExitCode {
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let command = match arguments::parse(std::env::args_os()) {
+    let (command, logging) = match arguments::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
+    logging.begin();
     let exit = match command {
-        Command::Run(options) => run::run(*options),
+        Command::Run(options) => run::run(*options, logging),
         Command::PageServer(options) => page_server::run(&options),
         Command::Station(options) => station::run(&options),
         Command::Status(options) => status::run(&options),

@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use common::{Member, assert_fails, json, output, wait_for};
 use plurix::activity::{Activity, Done, Work};
 use plurix::{Options, Result, Station};
+use serde_json::Value;
 
 /// An activity that nobody here runs.
 struct Waits;
@@ -187,4 +188,28 @@ fn metrics_are_served_to_this_machine_alone_unless_others_may() {
         "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     assert_eq!(ask(&at, post).0, 405);
     assert_eq!(ask(&at, "nonsense\r\n\r\n").0, 400);
+}
+
+#[test]
+fn a_run_logs_what_its_members_do_on_standard_error() {
+    let logged = output(
+        "run bank --stations 1 --tellers 2 --transfers 50 --json --log debug --log-format json",
+    );
+    assert!(logged.status.success(), "{logged:?}");
+    let summary: Value = serde_json::from_slice(&logged.stdout).unwrap();
+    assert_eq!(summary["facts"]["transfers"], 100, "{summary}");
+    let lines = String::from_utf8(logged.stderr).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let has = |member: &str, name: &str| {
+        lines.iter().any(|line| {
+            let is_named = line["span"]["name"] == name || line["fields"]["message"] == name;
+            is_named && line["member"] == member
+        })
+    };
+    assert!(has("station 1", "the session is open"), "{lines:#?}");
+    assert!(has("station 1", "attempt"));
+    assert!(has("page server", "membership"));
 }

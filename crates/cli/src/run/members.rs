@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
 use plurix::net::Address;
+use serde_json::{Map, Value};
 
 use super::event::ProcessEvent;
 use super::kills::Doing;
@@ -106,6 +107,7 @@ impl Supervisor {
                 arguments.extend(self.options.settings.protection_arguments());
             }
         }
+        arguments.extend(self.options.logging.to_arguments());
         Ok(arguments)
     }
 
@@ -145,7 +147,10 @@ impl Supervisor {
                         self.said(who, text);
                     }
                 }
-                Err(_) => self.said(who, line),
+                Err(_) => match serde_json::from_str::<Map<String, Value>>(&line) {
+                    Ok(logged) => self.view.logged(who, logged),
+                    Err(_) => self.said(who, line),
+                },
             },
         }
         Ok(())

@@ -38,6 +38,7 @@ use plurix::net::Address;
 use plurix_apps::AppCommand;
 use plurix_apps::team::Places;
 
+use crate::logging::Logging;
 use crate::restore::Restore;
 use crate::server_settings::ServerSettings;
 use crate::timeline::TimelineFile;
@@ -76,6 +77,9 @@ Exit codes: 0 verified, 1 failed or not verified, 2 wrong usage, 130 interrupted
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) app: AppCommand,
+    /// The members log as the supervisor does.
+    #[arg(skip)]
+    pub(crate) logging: Logging,
     /// How many stations work.
     #[arg(
         long, global = true, value_name = "N", default_value_t = 2,
@@ -121,7 +125,8 @@ pub(crate) struct Options {
     settings: ServerSettings,
 }
 
-pub(crate) fn run(mut options: Options) -> anyhow::Result<Exit> {
+pub(crate) fn run(mut options: Options, logging: Logging) -> anyhow::Result<Exit> {
+    options.logging = logging;
     for kill in &options.kill {
         if let Who::Station(number) = kill.who
             && !(1..=options.stations).contains(&number)

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plurix_apps::Progress;
+use serde_json::{Map, Value};
 
+use super::plan::Who;
 use crate::output;
 use crate::units::{show_count, show_duration};
 
@@ -50,6 +52,16 @@ impl View {
             due: None,
             counted: None,
             commits_per_second: 0.0,
+        }
+    }
+
+    /// Passes on what a member logs for a program to read, which nothing but `--log` asks for.
+    pub(super) fn logged(&self, who: Who, mut line: Map<String, Value>) {
+        line.insert("member".to_owned(), who.to_string().into());
+        let line = Value::Object(line);
+        match &self.mode {
+            Mode::Quiet | Mode::Lines => output::note(line),
+            Mode::Bar(bar) => bar.suspend(|| output::note(line)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plurix_protocol::station::{Outcome, State};
 use plurix_wire::WriteSet;
 use plurix_wire::message::{COMMIT_BYTES_MAX, CommitRefusal};
+use tracing::{debug, debug_span};
 
 use super::job::keep_unheard;
 use super::{InFlight, Job, Waiting};
@@ -68,9 +69,11 @@ impl Station {
         driver.check()?;
         driver.freshen()?;
         driver.machine.absorb(&mut self.pages);
-        drop(driver);
-        self.settle_answers();
-        let mut driver = self.shared.driver();
+        if driver.machine.has_answers() {
+            drop(driver);
+            self.settle_answers();
+            driver = self.shared.driver();
+        }
         if !driver.machine.may_submit() {
             return Ok(Step::Blocked);
         }
@@ -94,12 +97,16 @@ impl Station {
         let mut waiting = Unfinished(waiting);
         let job = Arc::clone(waiting.job());
         let is_pipelined = !self.pipeline.in_flight.is_empty();
-        let executed = self.execute(
-            begun,
-            &mut |tx| job.run(tx),
-            &Patience::default(),
-            is_pipelined,
-        );
+        let span =
+            debug_span!(target: "plurix::pipeline", "attempt", snapshot = begun.snapshot().0);
+        let executed = span.in_scope(|| {
+            self.execute(
+                begun,
+                &mut |tx| job.run(tx),
+                &Patience::default(),
+                is_pipelined,
+            )
+        });
         let waiting = waiting.0.take().expect("not finished yet");
         drop(job);
         let writes = match executed.answer() {
@@ -169,21 +176,26 @@ impl Station {
     /// Takes what the machine has settled.
     fn settle_answers(&mut self) {
         loop {
-            let settled = self.shared.driver().machine.next_settled();
-            let Some((sequence, outcome)) = settled else {
+            let mut driver = self.shared.driver();
+            let Some((sequence, outcome)) = driver.machine.next_settled() else {
                 return;
             };
             let oldest = self.pipeline.in_flight.pop_front();
             let oldest = oldest.expect("only what is in flight is settled");
             assert_eq!(oldest.sequence, sequence, "in the order of submission");
             match outcome {
+                Outcome::Committed(_) if oldest.writes => driver.tally.settled(),
+                Outcome::Committed(_) => driver.tally.read(),
+                Outcome::Refused(_) | Outcome::Lost | Outcome::Unknown => {}
+            }
+            drop(driver);
+            debug!(target: "plurix::pipeline", sequence = sequence.0, ?outcome, "settled");
+            match outcome {
                 Outcome::Committed(number) => {
                     if oldest.writes {
-                        self.shared.driver().tally.settled();
                         self.statistics.commits += 1;
                         self.statistics.last_commit = number;
                     } else {
-                        self.shared.driver().tally.read();
                         self.statistics.reads += 1;
                     }
                     self.settle(oldest.waiting.job, None, oldest.on_commit);
@@ -207,6 +219,7 @@ impl Station {
         let behind = self.pipeline.in_flight.drain(..).map(|other| other.waiting);
         let again: Vec<_> = std::iter::once(first).chain(behind).collect();
         self.statistics.restarts += again.len() as u64;
+        debug!(target: "plurix::pipeline", count = again.len(), "run again");
         for waiting in again.into_iter().rev() {
             self.pipeline.waiting.push_front(waiting);
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use plurix_protocol::leader::{Leader, LostLine};
 use plurix_store::{Checkpoint, CheckpointError, Space};
 use plurix_wire::{CheckpointId, CommitNumber, Generation};
+use tracing::{info, warn};
 
 /// Something that a person should know, though the page server goes on.
 #[derive(Debug, Clone)]
@@ -215,6 +216,11 @@ impl Notices {
     }
 
     pub(super) fn tell(&mut self, notice: Notice) {
+        if notice.is_unusual() {
+            warn!(target: "plurix::server", "{notice}");
+        } else {
+            info!(target: "plurix::server", "{notice}");
+        }
         if let Some(tell) = &mut self.tell {
             tell(notice);
         }

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
+use tracing::{debug, warn};
 
 use super::{ServerError, ServerOptions, Wakes, system};
 use crate::net::handshake::{Progress, ServerHandshake};
@@ -262,6 +263,7 @@ impl Peers {
             }
             let id = ConnectionId(self.next);
             self.next += 1;
+            debug!(target: "plurix::server", connection = id.0, "accepted");
             let data = EventData::new_u64(id.0);
             epoll::add(&self.epoll, &connection, data, EventFlags::IN)
                 .map_err(|error| system("cannot watch a connection")(error.into()))?;
@@ -328,8 +330,12 @@ impl Peers {
                 }
             }
             // It hears why.
-            Err(()) if peer.refuse() => self.part(id),
+            Err(()) if peer.refuse() => {
+                warn!(target: "plurix::server", connection = id.0, "refused");
+                self.part(id);
+            }
             Err(()) => {
+                debug!(target: "plurix::server", connection = id.0, "closed");
                 let died = peer.connection.end_proves_death();
                 self.remove(id);
                 let what = What::Closed { died };

@@ -9,6 +9,7 @@ use plurix_store::AppendError;
 use plurix_wire::Incarnation;
 use plurix_wire::message::{Status, ToLeader, ToStation};
 use plurix_wire::record::Body;
+use tracing::{info, trace_span};
 
 use super::peers::{Heard, What};
 use super::{PageServer, ServerError};
@@ -128,6 +129,7 @@ impl PageServer {
             return Ok(Turn::End(connection));
         }
         if self.leader.awaits_log() {
+            let _traced = trace_span!(target: "plurix::server", "sync").entered();
             let through = self.store.sync()?;
             self.leader.handle(now, Event::Logged(through));
         }
@@ -157,6 +159,7 @@ impl PageServer {
                         Body::Term | Body::Clean => {}
                         Body::Generation => {
                             let begun = self.store.begin_generation(record.stamp.number)?;
+                            info!(target: "plurix::server", generation = begun.0, "a generation begins");
                             assert_eq!(begun, record.stamp.generation, "one line of generations");
                             let synced = self.store.synced();
                             self.leader.handle(now, Event::Durable(synced));
@@ -172,6 +175,7 @@ impl PageServer {
                                 return Err(AppendError::NoRoom { bytes, room }.into());
                             }
                             self.store.append(&record)?;
+                            info!(target: "plurix::server", change = ?record.body, "membership");
                         }
                     }
                 }

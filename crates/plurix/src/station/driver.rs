@@ -10,6 +10,7 @@ use plurix_protocol::Time;
 use plurix_protocol::station::{State, Station as Machine};
 use plurix_wire::ClusterId;
 use plurix_wire::message::{SessionRefusal, ToStation};
+use tracing::{debug, info, warn};
 
 use super::baton::Flag;
 use super::options::{HANDSHAKE_MAX, Options};
@@ -150,7 +151,11 @@ impl Driver {
         self.looked = self.host.now();
         let now = self.now();
         // First what has arrived: after a stall of this process it tells that the leader lives.
+        let was_active = matches!(self.machine.state(), State::Active);
         let exchanged = self.exchange(now, received);
+        if !was_active && matches!(self.machine.state(), State::Active) {
+            self.trace_session();
+        }
         if self.machine.wants_numbers(now) {
             let numbers = self.tally.numbers(&self.machine);
             self.machine.tell_numbers(now, numbers);
@@ -321,9 +326,20 @@ impl Driver {
         sent.and(received).map(drop)
     }
 
+    /// Transactions can begin, for the first time or again.
+    fn trace_session(&self) {
+        info!(
+            target: "plurix::session",
+            station = self.machine.station().map(|station| station.0),
+            snapshot = self.machine.snapshot().0,
+            "the session is open"
+        );
+    }
+
     fn disconnect(&mut self) {
         if self.connection.take().is_some() {
             self.machine.disconnected();
+            warn!(target: "plurix::session", "the connection to the page server is lost");
             self.outage = Outage::new(self.host.now());
         }
     }
@@ -358,6 +374,8 @@ impl Driver {
             Ok((connection, _)) => {
                 self.machine.connected(self.now());
                 self.tally.reconnected();
+                let after = now.duration_since(self.outage.since);
+                info!(target: "plurix::session", ?after, "connected again");
                 let connection = self.connection.insert(connection);
                 // Whoever waits, sleeps until the answer. A failure shows itself in the next read.
                 let _ = send(&mut self.machine, &mut **connection);
@@ -367,6 +385,7 @@ impl Driver {
                 Err(ErrorKind::from(error).into())
             }
             Err(error) => {
+                debug!(target: "plurix::session", %error, "the page server cannot be reached");
                 let gone = now.duration_since(self.outage.since);
                 if gone > self.options.patience {
                     let seconds = gone.as_secs();

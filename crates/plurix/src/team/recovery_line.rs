@@ -8,6 +8,7 @@ use plurix_wire::CommitNumber;
 use plurix_wire::message::PageRun;
 use plurix_wire::message::peer::Cut;
 use plurix_wire::message::recovery_line::Marks;
+use tracing::debug;
 
 use super::keeper::Mailbox;
 use crate::server::CheckpointStrategy;
@@ -119,6 +120,12 @@ impl Lines {
     /// The line of this cut is in the heap as this commit; or nowhere.
     pub(super) fn end(&mut self, cut: Cut, number: Option<CommitNumber>) {
         self.succession.end(cut, number);
+        debug!(
+            target: "plurix::team",
+            ordinal = cut.ordinal,
+            commit = number.map(|number| number.0),
+            "a recovery line has ended"
+        );
         let pages = self.offered.remove(&cut.ordinal);
         self.offered.retain(|ordinal, _| *ordinal > cut.ordinal);
         if let Some(pages) = pages.filter(|_| number.is_some()) {

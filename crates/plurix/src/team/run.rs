@@ -12,6 +12,7 @@ use plurix_protocol::team::Boundary;
 use plurix_wire::message::peer::TEAM_MAX;
 use plurix_wire::message::recovery_line::{LineRefusal, RecoveryLine};
 use plurix_wire::{PageNumber, Rank};
+use tracing::{info, warn};
 
 use super::engine::{Counts, Engine};
 use super::keeper::{self, Keeping};
@@ -102,6 +103,13 @@ impl Station {
         let mut restarts = 0;
         loop {
             let (engine, formation) = form::gather(self, team, &listener)?;
+            info!(
+                target: "plurix::team",
+                team = team.name,
+                rank = formation.rank,
+                size = formation.size(),
+                "the team has formed"
+            );
             let engine = Arc::new(engine);
             let finish = |station: &mut Self, report: &mut Report<P::Output>| {
                 report.restarts = restarts;
@@ -113,6 +121,7 @@ impl Station {
             match live(self, (&engine, &formation), team, program, finish) {
                 Ok(report) => return Ok(report),
                 Err(error) if is_loss(&error) => {
+                    warn!(target: "plurix::team", team = team.name, %error, "the team forms anew");
                     restarts += 1;
                     give_back(engine)?;
                 }

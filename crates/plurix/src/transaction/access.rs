@@ -3,6 +3,7 @@
 use plurix_memory::AccessError;
 use plurix_protocol::station::Miss;
 use plurix_wire::PageNumber;
+use tracing::trace_span;
 use zerocopy::IntoBytes;
 
 use super::{Poison, Transaction};
@@ -169,6 +170,7 @@ impl Transaction<'_> {
             return Err(ErrorKind::Restart.into());
         }
         self.misses.set(self.misses.get() + 1);
+        let _traced = trace_span!(target: "plurix::transaction", "miss", page = page.0).entered();
         let mut driver = self.shared.driver();
         loop {
             match driver.machine.miss(page, self.pages) {

@@ -7,6 +7,8 @@ use plurix_memory::HeapMemory;
 use plurix_protocol::station::{Outcome, State};
 use plurix_wire::message::{COMMIT_BYTES_MAX, CommitRefusal};
 use plurix_wire::{CommitId, CommitNumber};
+use tracing::debug_span;
+use tracing::field::Empty;
 
 use super::fairness::Fairness;
 use super::promises::Promises;
@@ -42,6 +44,22 @@ enum Attempt<R> {
     Stale,
     /// The session ended under it; it has not happened.
     Lost,
+}
+
+impl<R> Attempt<R> {
+    /// For those who trace.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Conflict => "conflict",
+            Self::LogFull => "log full",
+            Self::SnapshotTooOld => "snapshot too old",
+            Self::Unscrubbed(_) => "unscrubbed",
+            Self::Waits(_) => "waits",
+            Self::Stale => "stale",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// What is settled when an attempt begins.
@@ -159,6 +177,31 @@ impl Station {
         patience: &mut Patience,
     ) -> Result<Attempt<R>> {
         let begun = self.begin()?;
+        let span = debug_span!(
+            target: "plurix::transaction",
+            "attempt",
+            snapshot = begun.snapshot.0,
+            outcome = Empty,
+            commit = Empty
+        );
+        let commits = self.statistics.commits;
+        let attempt = span.in_scope(|| self.attempt_begun(begun, body, patience));
+        if !span.is_disabled() {
+            span.record("outcome", attempt.as_ref().map_or("error", Attempt::name));
+            if self.statistics.commits > commits {
+                span.record("commit", self.statistics.last_commit.0);
+            }
+        }
+        attempt
+    }
+
+    /// [`attempt`](Self::attempt), from the closure on.
+    fn attempt_begun<R>(
+        &mut self,
+        begun: Begun,
+        body: &mut dyn FnMut(&mut Transaction<'_>) -> Result<R>,
+        patience: &mut Patience,
+    ) -> Result<Attempt<R>> {
         let Executed {
             result,
             poison,
@@ -361,6 +404,10 @@ impl Station {
 }
 
 impl Begun {
+    pub(crate) fn snapshot(&self) -> CommitNumber {
+        self.snapshot
+    }
+
     /// Begins at the newest snapshot that has arrived; waits for a session if there is none.
     pub(super) fn on(driver: &mut Driver, pages: &mut HeapMemory) -> Result<Self> {
         if driver.machine.begin(pages).is_none() {
