@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use plurix::net::Address;
-use plurix::{CheckpointOptions, Durability, Options, PageServer, ServerOptions, Station, Stop};
+use plurix::{
+    CheckpointOptions, Durability, Options, PageServer, ServerOptions, Station, Stop, Transaction,
+};
 use plurix_wire::PAGE_BYTES;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -124,6 +126,9 @@ pub(crate) struct Counting {
     /// A station: without shared memory.
     #[arg(long)]
     socket_alone: bool,
+    /// A station: with many transactions in flight.
+    #[arg(long)]
+    submit: bool,
     /// A station: its number.
     #[arg(long)]
     station: Option<u32>,
@@ -240,31 +245,48 @@ impl Counting {
         let mut station = Station::join(&self.join, options)?;
         cells::read_all(&mut station, self.counters)?;
         let mut random = Random(self.seed);
-        self.take_orders(|| {
+        let increment = |station: &mut Station| {
             let counter = cells::dense(random.below(self.counters));
-            Ok(station.transaction(|tx| {
+            let body = move |tx: &mut Transaction<'_>| {
                 *tx.get_mut(counter)? += 1;
                 Ok(())
-            })?)
-        })
+            };
+            if self.submit {
+                // An error is told by the flush.
+                drop(station.submit(body));
+                Ok(())
+            } else {
+                Ok(station.transaction(body)?)
+            }
+        };
+        self.take_orders(&mut station, increment, |station| Ok(station.flush()?))
     }
 
     fn run_redis_client(self) -> Result<()> {
         let mut client = redis::Client::connect(&self.join)?;
         let mut random = Random(self.seed);
-        self.take_orders(|| client.increment(random.below(self.counters), self.pipelined))
+        let increment = |client: &mut redis::Client| {
+            client.increment(random.below(self.counters), self.pipelined)
+        };
+        self.take_orders(&mut client, increment, |_| Ok(()))
     }
 
     /// For each number of milliseconds that is read, increments for so long, and says how often.
-    fn take_orders(&self, mut increment: impl FnMut() -> Result<()>) -> Result<()> {
+    fn take_orders<C>(
+        &self,
+        client: &mut C,
+        mut increment: impl FnMut(&mut C) -> Result<()>,
+        mut finish: impl FnMut(&mut C) -> Result<()>,
+    ) -> Result<()> {
         println!("ready");
         for order in std::io::stdin().lock().lines() {
             let end = Instant::now() + Duration::from_millis(order?.parse()?);
             let mut done = 0u64;
             while Instant::now() < end {
-                increment()?;
+                increment(client)?;
                 done += 1;
             }
+            finish(client)?;
             println!("{done}");
         }
         Ok(())

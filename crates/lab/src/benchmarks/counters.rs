@@ -1,5 +1,8 @@
-//! Increments of random counters by two station processes, one transaction in flight each, against
-//! the same by two processes that use Redis transactions. Everybody waits as it does by default.
+//! Increments of random counters by two station processes, one transaction in flight each or many,
+//! against the same by two processes that use Redis transactions. Everybody waits as it does by
+//! default.
+
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -10,40 +13,93 @@ use crate::rounds::Plan;
 
 const COUNTERS: &str = "10000";
 const CLIENTS: usize = 2;
-const NAME: &str = "counters-shared";
-const WHAT: &str = "increments of 10 000 random counters, 2 station processes, shared memory";
-const WHAT_UNIX: &str =
-    "increments of 10 000 random counters, 2 station processes, Unix socket alone";
-const TARGET: Target = Target::RatioAtLeast(3.0);
+/// A way in which stations increment.
+struct Ours {
+    name: &'static str,
+    what: &'static str,
+    transport: Transport,
+    /// With many transactions in flight.
+    submits: bool,
+    target: Target,
+}
+
+const OURS: [Ours; 4] = [
+    Ours {
+        name: "counters-shared",
+        what: "increments of 10 000 random counters, 2 station processes, shared memory",
+        transport: Transport::Shared,
+        submits: false,
+        target: Target::RatioAtLeast(3.0),
+    },
+    Ours {
+        name: "counters-unix",
+        what: "increments of 10 000 random counters, 2 station processes, Unix socket alone",
+        transport: Transport::Unix,
+        submits: false,
+        target: Target::RatioAtLeast(3.0),
+    },
+    Ours {
+        name: "counters-submitted-shared",
+        what: "the same, submitted without waiting, shared memory",
+        transport: Transport::Shared,
+        submits: true,
+        target: Target::RatioAtLeast(20.0),
+    },
+    Ours {
+        name: "counters-submitted-unix",
+        what: "the same, submitted without waiting, Unix socket alone",
+        transport: Transport::Unix,
+        submits: true,
+        target: Target::RatioAtLeast(10.0),
+    },
+];
+
+impl Ours {
+    /// A page server of their own: stations that hold the same pages are told each increment.
+    fn start(&self, directory: &Path) -> Result<(Server, Vec<Process>)> {
+        let place = directory.join(self.name);
+        std::fs::create_dir(&place)?;
+        let kind = ServerKind {
+            transport: self.transport,
+            ..ServerKind::default()
+        };
+        let server = Server::start(&place, kind)?;
+        let mut more = Vec::new();
+        if matches!(self.transport, Transport::Unix) {
+            more.push("--socket-alone");
+        }
+        if self.submits {
+            more.push("--submit");
+        }
+        let stations = clients("increments", &server.address.to_string(), &more)?;
+        Ok((server, stations))
+    }
+}
 
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
-    let (directory, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let kind = ServerKind::default();
-    let server = Server::start(directory.path(), kind)?;
-    let stations = clients("increments", &server.address.to_string(), &[])?;
+    let directory = tempfile::tempdir()?;
+    let stations = OURS.map(|ours| ours.start(directory.path()));
+    let mut groups = Vec::new();
+    let mut servers = Vec::new();
+    for started in stations {
+        let (server, clients) = started?;
+        servers.push(server);
+        groups.push(clients);
+    }
     let redis = redis::Server::start(directory.path())?;
     let Some(redis) = redis else {
-        let ours = rates(&mut [stations], plan)?.remove(0);
-        return Ok(vec![
-            Figure::new(NAME, WHAT, "commits/s", ours, TARGET)
-                .note("redis-server is not installed: nothing to compare with"),
-        ]);
+        let rates = rates(&mut groups, plan)?;
+        let figures = OURS.iter().zip(rates).map(|(ours, rates)| {
+            Figure::new(ours.name, ours.what, "commits/s", rates, ours.target)
+                .note("redis-server is not installed: nothing to compare with")
+        });
+        return Ok(figures.collect());
     };
-    // A server of its own: stations that hold the same pages are told each increment.
-    let kind = ServerKind {
-        transport: Transport::Unix,
-        ..kind
-    };
-    let over_unix = Server::start(other.path(), kind)?;
-    let address = over_unix.address.to_string();
-    let over_unix = clients("increments", &address, &["--socket-alone"])?;
     let address = format!("unix:{}", redis.socket.display());
-    let usual = clients("redis-increments", &address, &[])?;
-    let pipelined = clients("redis-increments", &address, &["--pipelined"])?;
-    let rates = rates(&mut [stations, over_unix, usual, pipelined], plan)?;
-    let [shared, over_unix, usual, pipelined] = &rates[..] else {
-        unreachable!("as many as were asked for")
-    };
+    groups.push(clients("redis-increments", &address, &[])?);
+    groups.push(clients("redis-increments", &address, &["--pipelined"])?);
+    let rates = rates(&mut groups, plan)?;
+    let (ours, theirs) = rates.split_at(OURS.len());
     let against = |name: &str, what: &str, ours: &[f64], theirs: &[f64], floor: &str, target| {
         let rounds = ours.iter().copied().zip(theirs.iter().copied());
         let rounds: Vec<(f64, f64)> = rounds.collect();
@@ -53,18 +109,20 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Figure>> {
     };
     let three = "Redis: WATCH, GET, then MULTI+SET+EXEC, 2 processes";
     let two = "Redis: WATCH+GET, then MULTI+SET+EXEC, 2 processes";
-    Ok(vec![
-        against(NAME, WHAT, shared, usual, three, TARGET),
-        against("counters-unix", WHAT_UNIX, over_unix, usual, three, TARGET),
-        against(
-            "counters-pipelined",
-            WHAT,
-            shared,
-            pipelined,
-            two,
-            Target::None,
-        ),
-    ])
+    let mut figures: Vec<_> = OURS
+        .iter()
+        .zip(ours)
+        .map(|(one, rates)| against(one.name, one.what, rates, &theirs[0], three, one.target))
+        .collect();
+    figures.push(against(
+        "counters-pipelined",
+        OURS[0].what,
+        &ours[0],
+        &theirs[1],
+        two,
+        Target::None,
+    ));
+    Ok(figures)
 }
 
 /// Increments a second of each group of clients, round by round; the first round warms up.

@@ -11,6 +11,7 @@ mod durable;
 mod fault_bare;
 pub(crate) mod lines;
 mod miss;
+mod ordered;
 mod parts;
 mod postgres;
 pub(crate) mod programs;
@@ -22,6 +23,7 @@ mod scan;
 mod sequencer;
 mod start;
 pub(crate) mod team;
+mod wake;
 
 use anyhow::Result;
 
@@ -49,6 +51,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         run: collections::run,
     },
     Benchmark {
+        name: "ordered",
+        what: "vectors, ordered maps and queues in the heap, against the standard library's",
+        run: ordered::run,
+    },
+    Benchmark {
         name: "commit",
         what: "an update transaction, against a raw round trip of the same bytes",
         run: commit::run,
@@ -62,6 +69,11 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         name: "miss",
         what: "a miss on a page, against a raw round trip with a 4 KiB reply",
         run: miss::run,
+    },
+    Benchmark {
+        name: "wake",
+        what: "from a commit to the next attempt of a transaction that waits for it",
+        run: wake::run,
     },
     Benchmark {
         name: "scan",
