@@ -2,12 +2,15 @@
 //! and tokens that go from one collection to another, of which none may be lost or doubled at any
 //! snapshot.
 
+mod unordered;
+
 use plurix::collections::{HeapBTreeMap, HeapCell, HeapQueue, HeapVec};
 use plurix::{Error, Result, Station, Transaction};
 use plurix_protocol::Span;
 
 use super::program::{Dice, Program};
 use super::report::{Desk, Report};
+use crate::oracle::collections::unordered::Unordered;
 use crate::oracle::collections::{Answer, Operation, Place, SHELVES, TOKENS};
 use crate::random::Random;
 
@@ -97,7 +100,13 @@ fn program(random: &mut Random, dice: impl Fn(u64) -> u64) -> Vec<Operation> {
             .map(|[from, to]| Operation::Move(from, to));
         return moves.collect();
     }
-    (0..count).map(|step| draw(random, dice(step))).collect()
+    // Some are about what lies on the shelves, some about the rest, a few about both.
+    let loose = random.pick(&[0, 0, 50, 100]);
+    let mut one = |step| match random.chance(loose) {
+        true => Operation::Unordered(unordered::draw(random, dice(step))),
+        false => draw(random, dice(step)),
+    };
+    (0..count).map(&mut one).collect()
 }
 
 fn option(value: Option<u64>) -> Answer {
@@ -172,6 +181,7 @@ impl Shelf {
                 all
             }
             Operation::ReadAll => self.all(tx)?,
+            Operation::Unordered(_) => unreachable!("on no shelf"),
         })
     }
 
@@ -234,7 +244,11 @@ fn act(station: &mut Station, desk: &Desk, operations: &[Operation], whims: &Whi
                 Operation::Move(..) | Operation::Tokens => shelves[1],
                 _ => shelves[0],
             };
-            answers.push((*operation, shelf.answer(record.tx, *operation)?));
+            let answer = match operation {
+                Operation::Unordered(operation) => unordered::answer(record.tx, *operation),
+                _ => shelf.answer(record.tx, *operation),
+            };
+            answers.push((*operation, answer?));
             if let Some(span) = whims.think {
                 desk.think(span);
             }
@@ -274,7 +288,14 @@ impl Program for Collections {
     }
 
     fn inspect(&mut self, station: &mut Station, desk: &Desk) -> Result<()> {
-        let all = [Operation::ReadAll, Operation::Lengths, Operation::Tokens];
+        let rest = [
+            Unordered::ReadMap,
+            Unordered::Count,
+            Unordered::ReadText,
+            Unordered::Lengths,
+        ];
+        let mut all = vec![Operation::ReadAll, Operation::Lengths, Operation::Tokens];
+        all.extend(rest.map(Operation::Unordered));
         act(station, desk, &all, &Whims::default())?;
         desk.report(Report::Replay);
         Ok(())

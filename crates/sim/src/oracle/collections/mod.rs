@@ -6,10 +6,13 @@
 //! Source: `plurix::collections`; the check is linearizability with a known order of commits (Herlihy
 //! and Wing, "Linearizability: A Correctness Condition for Concurrent Objects", 1990).
 
+pub(crate) mod unordered;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use plurix_wire::CommitId;
 
+use self::unordered::Unordered;
 use super::{Model, Moment, Violation, demand};
 
 const ORACLE: &str = "collections";
@@ -74,6 +77,8 @@ pub(crate) enum Operation {
     Tokens,
     /// All that is in the first shelf.
     ReadAll,
+    /// What is on no shelf.
+    Unordered(Unordered),
 }
 
 /// What an operation answers, as words; an option is none or one.
@@ -89,6 +94,7 @@ struct Shelf {
     map: BTreeMap<u64, u64>,
     queue: VecDeque<u64>,
     cell: u64,
+    unordered: unordered::Model,
 }
 
 /// What programs said that they did.
@@ -198,6 +204,7 @@ impl Shelf {
                 lengths.map(|length| length as u64).to_vec()
             }
             Operation::ReadAll => self.all(),
+            Operation::Unordered(operation) => self.unordered.answer(operation),
             Operation::Move(..) | Operation::Tokens => unreachable!("of the other shelf"),
             other => self.of_map(other),
         }
