@@ -85,6 +85,7 @@ pub use pipeline::Commit;
 pub use plain::{Layout, Plain};
 pub use plurix_derive::plain;
 pub use plurix_memory::simd;
+pub use plurix_wire::Incarnation;
 pub use ptr::{Pointee, Ptr};
 pub use server::{
     Checkpoint, CheckpointId, CheckpointOptions, CheckpointStrategy, Compression, Durability,

@@ -123,8 +123,52 @@ impl Transaction<'_> {
         self.id
     }
 
-    /// Whether the leader counts this life of a station among the living, as of the snapshot.
-    pub(crate) fn is_alive(&self, incarnation: Incarnation) -> bool {
+    /// This life of the station: what a program writes beside something that it takes, so that others
+    /// can ask whether it still [is alive](Self::is_alive). No other life of any station is the same.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Whether this life of a station is among the living, as of the snapshot. One that is not has no
+    /// commit after the snapshot, and never comes back: what it had taken can be taken from it.
+    ///
+    /// A death changes no memory, so it ends no [`wait_for_change`](Self::wait_for_change). Who waits
+    /// for one looks again from time to time, by
+    /// [`wait_for_change_for`](Self::wait_for_change_for).
+    ///
+    /// ```
+    /// use plurix::{Cluster, Incarnation, Ptr, Result, Station};
+    ///
+    /// /// Takes what is free, or was taken by a station that is dead.
+    /// fn take(station: &mut Station, owner: Ptr<u64>) -> Result<bool> {
+    ///     station.transaction(|tx| {
+    ///         let is_free = !tx.is_alive(Incarnation(*tx.get(owner)?));
+    ///         if is_free {
+    ///             tx.set(owner, tx.incarnation().0)?;
+    ///         }
+    ///         Ok(is_free)
+    ///     })
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// let mut cluster = Cluster::local(1)?;
+    /// let mut other = cluster.join()?;
+    /// let station = &mut cluster.stations()[0];
+    /// let owner = station.transaction(|tx| tx.alloc(0u64))?; // no life has the number 0
+    /// other.latest()?;
+    /// assert!(take(&mut other, owner)?);
+    /// station.latest()?;
+    /// assert!(!take(station, owner)?);
+    /// drop(other);
+    /// while !take(station, owner)? {
+    ///     station.latest()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_alive(&self, incarnation: Incarnation) -> bool {
         incarnation == self.incarnation || self.shared.driver().machine.is_alive(incarnation)
     }
 
