@@ -20,7 +20,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use plurix::activity::Spawned;
 use plurix::net::Address;
-use plurix::{Options, PageServer, Plain, Ptr, ServerError, ServerOptions, Station, Stop};
+use plurix::{
+    Options, PageServer, Plain, Ptr, ServerError, ServerOptions, Station, Stop, Transaction,
+};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -193,8 +195,16 @@ pub fn store<T: Plain>(station: &mut Station, values: &[T]) -> plurix::Result<Pt
 /// # Errors
 /// As [`Station::serve`].
 pub fn work_until_done(mut station: Station) -> Result<()> {
-    station.serve(|station| station.transaction(|tx| Ok(tx.find_root::<u64>(DONE)?.is_some())))?;
+    station.serve(|station| station.transaction(|tx| is_work_ended(tx)))?;
     Ok(())
+}
+
+/// Whether [`end_work`] has said that there is no more work.
+///
+/// # Errors
+/// As [`Transaction::get`].
+pub fn is_work_ended(tx: &Transaction<'_>) -> plurix::Result<bool> {
+    Ok(tx.find_root::<u64>(DONE)?.is_some())
 }
 
 /// Lets all stations in [`work_until_done`] end.
@@ -223,4 +233,21 @@ pub fn wait_for_all<O: Plain>(
         })
     };
     spawned.iter().map(wait).collect()
+}
+
+/// `text` as a string of JSON.
+#[must_use]
+pub fn json_text(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\u{0}'..='\u{1f}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
 }

@@ -87,3 +87,33 @@ fn kmeans_finds_what_one_thread_finds_though_a_station_is_killed() {
     );
     assert!(said.contains("the same, bit by bit"), "{said}");
 }
+
+#[test]
+fn kmeans_reads_points_from_a_file_and_names_a_bad_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("points.csv");
+    let points: String = (0..50)
+        .map(|i| format!("{}.5, -{}\n", i / 10 * 100, i / 10))
+        .collect();
+    std::fs::write(&path, &points).unwrap();
+    let arguments = ["--points", path.to_str().unwrap(), "--stations", "1"];
+    let output = piped(env!("CARGO_BIN_EXE_kmeans"), &arguments, "");
+    let said = stdout(&output);
+    let found: Vec<Vec<f64>> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("centroid "))
+        .map(|line| line.split_whitespace().map(|x| x.parse().unwrap()))
+        .map(Iterator::collect)
+        .collect();
+    let expected: Vec<Vec<f64>> = (0..5)
+        .map(|i| vec![f64::from(i) * 100.0 + 0.5, -f64::from(i)])
+        .collect();
+    assert_eq!(found, expected);
+
+    std::fs::write(&path, points + "7;8\n").unwrap();
+    let output = piped(env!("CARGO_BIN_EXE_kmeans"), &arguments, "");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("points.csv:51: two numbers"), "{told}");
+    assert!(!told.contains("is process"), "{told}");
+}

@@ -67,14 +67,21 @@ impl Activity for Assign {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    // What cannot be read is told before anything is started.
+    let points = match &arguments.join.join {
+        Some(_) => Vec::new(),
+        None => read_or_make(&arguments)?,
+    };
+    ensure!(
+        arguments.join.join.is_some() || points.len() >= K,
+        "{K} points are needed at least"
+    );
     match arguments.join.begin(arguments.stations)? {
         Role::Station(mut station) => {
             station.register::<Assign>();
             work_until_done(*station)
         }
         Role::First(cluster) => {
-            let points = read_or_make(&arguments)?;
-            ensure!(points.len() >= K, "{K} points are needed at least");
             let mut station = cluster.observe()?;
             let found = shared(&mut station, &points, arguments.rounds)?;
             plurix_examples::end_work(&mut station)?;
@@ -158,9 +165,11 @@ fn read_or_make(arguments: &Arguments) -> Result<Vec<Point>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let read = |(number, line): (usize, &str)| {
-        let (x, y) = line.split_once(',').context("two columns are needed")?;
-        Ok::<_, anyhow::Error>([x.trim().parse()?, y.trim().parse()?])
-            .with_context(|| format!("{}:{}: {line}", path.display(), number + 1))
+        let point = line
+            .split_once(',')
+            .and_then(|(x, y)| Some([x.trim().parse().ok()?, y.trim().parse().ok()?]));
+        let place = format!("{}:{}", path.display(), number + 1);
+        point.with_context(|| format!("{place}: two numbers x,y are needed, not {line:?}"))
     };
     text.lines().enumerate().map(read).collect()
 }
