@@ -244,6 +244,38 @@ fn a_server_of_another_authority_or_name_is_left() {
 }
 
 #[test]
+fn a_certificate_that_has_ended_is_of_no_use() {
+    let realm = Realm::new();
+    // It was loaded while it was valid, which it is until this second is over.
+    let old = loop {
+        if let Ok(keys) = realm.issue("old", &[HERE], 0) {
+            break with_keys(keys);
+        }
+    };
+    let ended = loop {
+        match Keys::from_dir(&realm.dir.path().join("old")) {
+            Ok(_) => std::thread::sleep(Duration::from_millis(50)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(ended, KeysError::Expired { days: 0, .. }));
+    assert!(ended.to_string().contains("plurix keys issue"), "{ended}");
+    let (joined, served) = meet(old.clone(), &realm.machine("client"));
+    let error = joined.unwrap_err();
+    assert!(
+        is_tls(&error, |why| matches!(why, TlsError::Expired)),
+        "{error:?}"
+    );
+    assert!(served.is_err());
+    let (joined, served) = meet(realm.machine("server"), &old);
+    assert!(joined.is_err());
+    assert!(
+        matches!(served, Err(NetError::Tls(TlsError::Expired))),
+        "{served:?}"
+    );
+}
+
+#[test]
 fn plain_and_tls_are_told_apart_on_both_sides() {
     let realm = Realm::new();
     let (machine, plain) = (realm.machine("machine"), Credentials::default());
